@@ -101,7 +101,7 @@ _GOOD_AND_BAD = (
         installed=(_SHOP,), offered=(shop("2.0", after="echo 'cannot migrate the database' >&2; exit 1"),),
     ),
     Case(
-        name="oom", story="the new version eats all memory and is killed", verdict=_BACK,
+        name="oom", story="the new version eats all memory and is killed", verdict=_BACK, says="ran out of memory",
         installed=(shop("1.0", unit=unit_of()),),
         offered=(
             shop("2.0", "#!/usr/bin/python3\nfilled = []\nwhile True: filled.append(b'x' * (8 << 20))\n",
@@ -253,6 +253,13 @@ _LOOKS_BAD = (
         "systemctl daemon-reload; systemctl enable -q job.timer; systemctl start --no-block job.timer\n",
     ),
     Case(
+        name="lockjob", story="a job with apt that fails for the update's lock, and is started again", verdict=_KEPT,
+        says="The job report.service failed because the update held the package manager's lock; it is started again.",
+        installed=(_SHOP,), offered=(shop("2.0", before="systemctl start --no-block report; sleep 15"),),
+        setup="printf '[Service]\\nType=oneshot\\nExecStart=/usr/bin/apt-get -y install shop\\n' >/lib/systemd/system/report.service\n"
+        "systemctl daemon-reload\n",
+    ),
+    Case(
         name="conffile", story="a configuration file that the administrator has changed", verdict=_KEPT,
         installed=(shop("1.0", files={"etc/shop.conf": "old\n"}, conffiles=("/etc/shop.conf",)),),
         offered=(shop("2.0", files={"etc/shop.conf": "new\n"}, conffiles=("/etc/shop.conf",)),),
@@ -348,7 +355,12 @@ _TOOLS = (
         offered=(shop("2.0", after="systemctl restart --no-block qemu-guest-agent"),),
     ),
     Case(
-        name="boot", story="/boot is full, and a kernel wants to be written there", verdict=_BACK, says="No space left",
+        name="filled", story="a postinst fills the disk to the last byte, and fails", verdict=_BACK, says="no room on /",
+        installed=(_SHOP,),
+        offered=(shop("2.0", after="cat /dev/zero >/srv/filler || true; echo more >/srv/more"),),
+    ),
+    Case(
+        name="boot", story="/boot is full, and a kernel wants to be written there", verdict=_BACK, says="no room on /boot",
         installed=(_SHOP,),
         offered=(Deb(name="shop", version="2.0", files={"boot/vmlinuz-9": "x" * 3_000_000},),),
         setup="mkdir -p /boot; mount -t tmpfs -o size=1m boot /boot\n",

@@ -112,14 +112,16 @@ class NearInn:
 
 
 @contextlib.asynccontextmanager
-async def near_inn(prepare: Callable[[Path], None] = lambda _: None) -> AsyncIterator[NearInn]:
+async def near_inn(
+    prepare: Callable[[Path], None] = lambda _: None, policy: Policy = POLICY
+) -> AsyncIterator[NearInn]:
     """A service over one daemon; ``prepare`` is given the daemon's directory before it is started."""
     with a_home() as home, a_home() as state:
         prepare(home)
         daemon = Daemon(home)
         await asyncio.to_thread(daemon.start)
         settings = Settings(
-            state_dir=state, socket=state / "s", policy=POLICY, hypervisors=(f"near={daemon.uri}",)
+            state_dir=state, socket=state / "s", policy=policy, hypervisors=(f"near={daemon.uri}",)
         )
         try:
             async with open_house(settings) as house:

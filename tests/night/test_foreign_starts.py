@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -19,7 +21,7 @@ from innkeeper.updates.booking import Verdict
 from tests.guests.machines import EMULATED
 from tests.guests.tiny import TinyGuest
 from tests.hypervisor.daemons import HookedDaemon, a_home, until_it_answers
-from tests.night.near import NEEDS_LIBVIRTD, near_inn
+from tests.night.near import NEEDS_LIBVIRTD, POLICY, near_inn
 
 _HOOK = Path(__file__).parents[2] / "packaging/libvirt-hook"
 
@@ -73,6 +75,33 @@ class TestNights:
             assert not list(inn.daemon.home.glob("*.innkeeper-*"))
             assert "held-until" not in await inn.host.definitions.read("web")
             assert "urn:innkeeper:undo" not in await inn.host.definitions.read("web")
+
+    @pytest.mark.parametrize("acts", [("reset",), ("destroy",), ("destroy", "create"), ("managedSave",)])
+    async def test_a_good_update_is_kept_whatever_somebody_does_while_it_is_watched(
+        self, tiny_guest: TinyGuest, acts: tuple[str, ...]
+    ) -> None:
+        """Its guest is well again; where nobody starts it, the run has done so."""
+        async with near_inn(policy=dataclasses.replace(POLICY, soak_seconds=15)) as inn:
+            machine = await inn.add(tiny_guest)
+            await inn.book(b"fill")
+            await inn.until_said("phase: Watching the guest for a while")
+            await asyncio.to_thread(_act, inn.daemon.uri, "web", acts)
+            report = await inn.report()
+            assert report.verdict is Verdict.KEPT, (report.reasons, await inn.log())
+            found = await inn.machine()
+            assert (found.state, found.disks[0].path) == (MachineState.RUNNING, str(machine.disk))
+            assert not list(inn.daemon.home.glob("*.innkeeper-*"))
+            # A start is no reset: libvirt tells of none.
+            assert report.reboots == (1 if acts == ("reset",) else 0), report.reboot_words
+
+
+def _act(uri: str, name: str, acts: tuple[str, ...]) -> None:
+    """Do what ``virsh`` does, with the same calls."""
+    connect = libvirt.open(uri)
+    domain = connect.lookupByName(name)
+    for act in acts:
+        getattr(domain, act)(*([0] if act in ("reset", "managedSave") else []))
+    connect.close()
 
 
 @pytest.mark.qemu

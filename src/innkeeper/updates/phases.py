@@ -189,7 +189,7 @@ async def accept(run: Run) -> Accepted:
         )
     if applied.status is not UpdateStatus.SUCCESS:
         raise Stop(Cause.FAILED, f"The update failed: {applied.text or 'the agent does not say why'}.")
-    return Accepted(last_boot=await run.ask(_boot_of))
+    return Accepted(last_boot=await though_stopped(run, lambda: run.ask(_boot_of)))
 
 
 async def reboot(run: Run) -> Rebooted:

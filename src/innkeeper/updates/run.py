@@ -16,7 +16,7 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import LogLevel
-from innkeeper.updates.booking import Report, Verdict
+from innkeeper.updates.booking import Verdict
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
 from innkeeper.updates.endings import (
@@ -30,29 +30,20 @@ from innkeeper.updates.endings import (
     read_console,
 )
 from innkeeper.updates.facts import (
-    Admitted,
     Applied,
     Begun,
-    Healthy,
-    Left,
-    Merged,
     Printed,
-    Rebooted,
-    Soaked,
     Standing,
-    Tidied,
-    Verified,
 )
-from innkeeper.updates.health import Finding
-from innkeeper.updates.memory_phases import undo_point_words
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outcome import Cause, Outcome
 from innkeeper.updates.phase import Phase, Run
-from innkeeper.updates.phases import DECIDE, FORWARD, REBOOT, UPDATE
+from innkeeper.updates.phases import DECIDE, FORWARD, UPDATE
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
 from innkeeper.updates.preparing import PREPARE, PREPARE_AFTER_WAKE, stop_preparing
-from innkeeper.updates.reboots import Reboots, RebootWatch
+from innkeeper.updates.reboots import RebootWatch
+from innkeeper.updates.run_report import Ending, reboots_of, report_of
 from innkeeper.wire.events import Json
 
 _PHASE_COUNT = len(FORWARD) + len(KEEP)
@@ -62,28 +53,6 @@ _NOT_BEGUN = (Cause.NOTHING_TO_DO, Cause.NOT_PREPARED, Cause.UNCHANGED)
 _OF_THE_GUEST = (Cause.FAILED, Cause.TIME_OUT)
 #: Phases that may come to an end in which the update is tried again by itself.
 _PREPARING = (PREPARE, PREPARE_AFTER_WAKE)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Ending:
-    """What became of a run."""
-
-    verdict: Verdict
-    #: What stopped the way forward; ``None`` where nothing did.
-    stop: Outcome | None
-    #: What kept the ending itself from its end.
-    trouble: Outcome | None = None
-
-    @property
-    def is_undone(self) -> bool:
-        """Whether the machine's disks went back to what they were, or are still to go back."""
-        return self.verdict in (Verdict.ROLLED_BACK, Verdict.NEEDS_HELP)
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why, in sentences."""
-        outcomes = [outcome for outcome in (self.stop, self.trouble) if outcome is not None]
-        return tuple(reason for outcome in outcomes for reason in outcome.reasons)
 
 
 class UpdateRuns:
@@ -142,7 +111,7 @@ class UpdateRuns:
         with acting_on(run.hypervisor.id):
             if DECIDE in run.outcomes:
                 ending = Ending(verdict=Verdict.KEPT, stop=None)
-                report = _report_of(run, ending, (sentence,), Printed(lines=(), panics=0), now=self._clock)
+                report = report_of(run, ending, (sentence,), Printed(lines=(), panics=0), now=self._clock)
                 await self._reports.put(report)
             await self._bookings.on_probation(
                 run.order.of_machine, run.order.identifier, run.task.id, sentence
@@ -153,7 +122,7 @@ class UpdateRuns:
 
         async def action() -> Json:
             told = await _frozen_still(run), await _said_by_the_console(run)
-            report = _report_of(run, ending, *told, now=self._clock)
+            report = report_of(run, ending, *told, now=self._clock)
             status = _status_of(ending)
             if status is not None:
                 await run.set_status(status)
@@ -317,96 +286,6 @@ async def _said_by_the_console(run: Run) -> Printed:
     strange = reboots_of(run, panics=0)
     is_worth_it = run.order.looks_back and (strange.by_itself or strange.crashes)
     return await read_console(run) if is_worth_it else Printed(lines=(), panics=0)
-
-
-def reboots_of(run: Run, panics: int) -> Reboots:
-    """The reboots of the night, each by whose wish it was."""
-    applied, rebooted, asked = run.known(Applied), run.known(Rebooted), run.outcomes.get(REBOOT)
-    seen = sum(outcome.reboots for outcome in run.outcomes.values())
-    # One that never came back from it has told nothing.
-    was_asked = asked is not None and rebooted is None and asked.reboots > 0
-    ours = int(was_asked or (rebooted is not None and rebooted.rebooted))
-    begun = run.known(Begun)
-    of_update = int(
-        (applied is not None and applied.saw_reboot)
-        or (seen > 0 and begun is not None and begun.was_rebooting)
-    )
-    return Reboots(
-        ours=ours,
-        of_update=of_update,
-        by_itself=max(seen - ours - of_update, 0),
-        crashes=max(sum(outcome.crashes for outcome in run.outcomes.values()), panics),
-    )
-
-
-def _after_probation(run: Run) -> tuple[str, ...]:
-    merged = run.known(Merged)
-    if merged is None or not merged.held_by:
-        return ()
-    at = f"{merged.merged_at:%Y-%m-%d %H:%M} UTC"
-    return (f"It was on probation until {at}, as its merge was held up: “{merged.held_by}”.",)
-
-
-def _left_otherwise(run: Run, left: Left | None) -> tuple[str, ...]:
-    """What somebody has made of the machine, where it is not in the state that it was found in."""
-    if left is None or left.state is run.found:
-        return ()
-    was, now = run.found.words, left.state.words
-    return (f"{run.title} was found {was}, and somebody has started it meanwhile: it is left {now}.",)
-
-
-def _quoted(said: Printed) -> tuple[str, ...]:
-    lines = "”, “".join(said.lines)
-    return (f"Its console said: “{lines}”.",) if lines else ()
-
-
-def _report_of(run: Run, ending: Ending, frozen: tuple[str, ...], said: Printed, *, now: Clock) -> Report:
-    admitted, left = run.known(Admitted), run.known(Left)
-    tidied = run.known(Tidied)
-    applied, verified = run.known(Applied), run.known(Verified)
-    reboots = reboots_of(run, said.panics)
-    return Report(
-        task_id=run.task.id,
-        machine=run.title,
-        key=run.order.key,
-        identifier=run.order.identifier,
-        label=run.order.label,
-        started_at=run.order.started_at,
-        ended_at=now.now(),
-        verdict=ending.verdict,
-        reasons=(
-            *ending.reasons,
-            *_after_probation(run),
-            *_left_otherwise(run, left),
-            *reboots.sentences,
-            *_quoted(said),
-            *frozen,
-            *((ending.trouble.advice,) if ending.trouble and ending.trouble.advice else ()),
-            *(admitted.plan.gaps if admitted and ending.is_undone else ()),
-            *(tidied.backups.lost if tidied else ()),
-        ),
-        packages=applied.packages if applied else (),
-        phase_seconds=tuple((name, outcome.seconds) for name, outcome in run.outcomes.items()),
-        found_state=admitted.found.name if admitted else "",
-        left_state=left.state.name if left else "",
-        reboots=reboots.count,
-        reboot_words=reboots.words,
-        checksums=tuple(each for each in verified.checksums if each.before) if verified else (),
-        undo_point=undo_point_words(run),
-        findings=_findings_of(run),
-    )
-
-
-def _findings_of(run: Run) -> tuple[Finding, ...]:
-    """What the phases found worse in the guest, each once, as it was seen last."""
-    rebooted, healthy, soaked = run.known(Rebooted), run.known(Healthy), run.known(Soaked)
-    seen = (
-        *(rebooted.findings if rebooted else ()),
-        *(healthy.findings if healthy else ()),
-        *(soaked.findings if soaked else ()),
-        *(finding for outcome in run.outcomes.values() for finding in outcome.findings),
-    )
-    return tuple({finding.subject: finding for finding in seen}.values())
 
 
 def _raise_for(run: Run, ending: Ending) -> None:
