@@ -14,8 +14,8 @@ _KILLED = re.compile(r"[Oo]ut of memory: Killed process (\d+) \(([^)]*)\)")
 _NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded|not enough free space", re.IGNORECASE)
 #: A path in a message.
 _PATH = re.compile(r"(?:^|[\s'\"`‘“(:])\.?(/[\w.+~/@:-]*[\w~/])")
-#: Below this a file system is full, in bytes.
-_FULL_BYTES = 256 * 1024
+#: Below this a file system is full, in bytes: the package manager has tidied up, and our own reserve is gone.
+_FULL_BYTES = 4 * 1024 * 1024
 _NO_DISKS = ("proc", "sysfs", "squashfs", "iso9660", "devtmpfs", "devpts", "cgroup2", "autofs", "efivarfs")
 
 
