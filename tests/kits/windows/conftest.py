@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.kits.windows.guest import Guest
@@ -11,9 +9,9 @@ from tests.kits.windows.machine import Windows
 
 
 @pytest.fixture
-def windows(tmp_path: Path) -> Windows:
+def windows() -> Windows:
     """A server that runs, with nothing to update."""
-    return Windows(tmp_path)
+    return Windows()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import unescape
-from pathlib import Path
 
 from innkeeper.channels.kits.powershell import source
 from tests.kits.windows.powershell.cmdlets import Named, commands
@@ -58,10 +57,9 @@ class Process:
 
 
 class Windows:
-    """The guest: its disk is a directory, its clock stands still between questions."""
+    """The guest: its clock stands still between questions."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self) -> None:
         self.now = _BOOT + dt.timedelta(hours=3)
         self.booted = _BOOT
         self.stdin = b""

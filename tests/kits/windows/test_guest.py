@@ -53,7 +53,7 @@ def test_an_unknown_question_is_refused(guest: Guest) -> None:
 
 def test_somebody_elses_folder_is_refused(windows: Windows, guest: Guest) -> None:
     """Anybody may make a folder in ProgramData: what lies in it is not believed, nor written to."""
-    (windows.root / "ProgramData" / "Innkeeper" / "runs").mkdir(parents=True)
+    windows.files.folders.update({"C:/ProgramData", "C:/ProgramData/Innkeeper"})
     assert guest.refusal("hello").endswith(
         "belongs to S-1-5-21-1-1001, not to the system or its administrators. Remove it."
     )
@@ -61,9 +61,8 @@ def test_somebody_elses_folder_is_refused(windows: Windows, guest: Guest) -> Non
 
 def test_a_folder_that_leads_elsewhere_is_refused(windows: Windows, guest: Guest) -> None:
     """A junction of somebody's points where he likes."""
-    (windows.root / "ProgramData").mkdir()
-    (windows.root / "elsewhere").mkdir()
-    (windows.root / "ProgramData" / "Innkeeper").symlink_to(windows.root / "elsewhere")
+    windows.files.folders.update({"C:/ProgramData", "C:/ProgramData/Innkeeper"})
+    windows.files.links.add("C:/ProgramData/Innkeeper")
     assert guest.refusal("hello").endswith("leads elsewhere. Remove it.")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from pathlib import Path
 
 from tests.kits.windows.powershell.dotnet import Files, Machine, new_object
 from tests.kits.windows.powershell.language import Block, Command, Given, Interpreter
@@ -41,16 +40,10 @@ def commands(machine: Machine, files: Files) -> dict[str, Command]:
         interpreter: Interpreter, given: list[Value], named: Named, piped: list[Value]
     ) -> list[Value]:
         _expect(named, "literalpath", "directory", "file")
-        found = [
-            each
-            for each in sorted(Path(named["literalpath"]).iterdir())
-            if each.is_dir() == ("directory" in named)
-        ]
+        found = files.children(named["literalpath"], folders="directory" in named)
         return [
-            Record(
-                name=each.name, fullname=str(each), lastwritetimeutc=files.times.get(str(each), machine.now)
-            )
-            for each in found
+            Record(name=path.rpartition("/")[2], fullname=path, lastwritetimeutc=files.times[path])
+            for path in found
         ]
 
     return {

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
-import shutil
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 from xml.sax.saxutils import escape
 
@@ -31,7 +29,6 @@ SYSTEM = "S-1-5-18"
 class Machine(Protocol):
     """What classes ask the guest."""
 
-    root: Path
     now: dt.datetime
     stdin: bytes
     registry: dict[str, dict[str, Value]]
@@ -48,10 +45,14 @@ def io_error(message: str) -> Thrown:
 
 
 class Files:
-    """Files of the guest: who has one open alone, and when each was written by the guest's clock."""
+    """The disk of the guest, in memory: who has a file open alone, and when each was written by its clock."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.content: dict[str, bytes] = {}
+        self.folders: set[str] = set()
+        #: Folders that lead elsewhere.
+        self.links: set[str] = set()
         self.held: set[str] = set()
         self.times: dict[str, dt.datetime] = {}
 
@@ -59,16 +60,27 @@ class Files:
         """Note when it was written."""
         self.times[path] = self.machine.now
 
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file."""
+        assert path.rpartition("/")[0] in self.folders, path
+        self.content[path] = data
+        self.touch(path)
+
+    def children(self, folder: str, *, folders: bool) -> list[str]:
+        """Return the paths of what lies in a folder, by name."""
+        found = self.folders if folders else self.content
+        return sorted(path for path in found if path.rpartition("/")[0] == folder)
+
     def file(self, name: str, given: list[Value]) -> Value:
         """Call a member of ``System.IO.File``."""
         calls: dict[str, Callable[..., Value]] = {
-            "exists()": lambda path: Path(path).is_file(),
+            "exists()": lambda path: path in self.content,
             "open()": self.open,
             "replace()": self._replace,
             "move()": self._move,
-            "readalltext()": lambda path: Path(path).read_text(),
-            "readallbytes()": lambda path: Path(path).read_bytes(),
-            "getattributes()": lambda path: 0x400 if Path(path).is_symlink() else 0x10,
+            "readalltext()": lambda path: self.content[path].decode(),
+            "readallbytes()": lambda path: self.content[path],
+            "getattributes()": lambda path: 0x400 if path in self.links else 0x10,
             "getlastwritetimeutc()": lambda path: self.times[path],
         }
         return calls[name](*given)
@@ -77,10 +89,10 @@ class Files:
         """Open a file as ``File.Open`` does."""
         if path in self.held:
             raise io_error(f"{path} is used by another process")
-        if mode == "Open" and not Path(path).exists():
+        if mode == "Open" and path not in self.content:
             raise Thrown(Error("io.filenotfoundexception", f"there is no {path}"))
-        if mode == "Create" or not Path(path).exists():
-            Path(path).write_bytes(b"")
+        if mode == "Create" or path not in self.content:
+            self.write(path, b"")
         if share == "None":
             self.held.add(path)
         if access != "Read":
@@ -88,43 +100,42 @@ class Files:
         return Stream(self, path, mode)
 
     def _replace(self, fresh: str, path: str, backup: None) -> None:
-        if not Path(path).exists():
+        if path not in self.content:
             raise Unknown(f"Replace wants {path}")
-        Path(fresh).replace(path)
-        self.touch(path)
+        self.write(path, self.content.pop(fresh))
 
     def _move(self, fresh: str, path: str) -> None:
-        if Path(path).exists():
+        if path in self.content:
             raise Unknown(f"Move wants no {path}")
-        Path(fresh).rename(path)
-        self.touch(path)
+        self.write(path, self.content.pop(fresh))
 
     def directory(self, name: str, given: list[Value]) -> Value:
         """Call a member of ``System.IO.Directory``."""
         calls: dict[str, Callable[..., Value]] = {
-            "exists()": lambda path: Path(path).is_dir(),
+            "exists()": lambda path: path in self.folders,
             "createdirectory()": self._create,
             "delete()": self._delete,
-            "getaccesscontrol()": self._access,
+            "getaccesscontrol()": lambda path: Access(self.machine.owners.get(path, "S-1-5-21-1-1001")),
             "setaccesscontrol()": lambda path, rules: self.machine.owners.update({path: SYSTEM}),
         }
         return calls[name](*given)
 
     def _create(self, path: str, rules: Value = None) -> Record:
-        if not Path(path).exists():
-            Path(path).mkdir(parents=True)
-            self.machine.owners[path] = SYSTEM
-            self.touch(path)
-            self.touch(str(Path(path).parent))
+        parts = path.split("/")
+        for count in range(1, len(parts) + 1):
+            part = "/".join(parts[:count])
+            if part not in self.folders:
+                self.folders.add(part)
+                self.machine.owners[part] = SYSTEM
+                self.touch(part)
+                self.touch(part.rpartition("/")[0])
         return Record("directory", fullname=path)
 
     def _delete(self, path: str, all_: bool) -> None:
         if any(held.startswith(path + "/") for held in self.held):
             raise io_error(f"{path} is in use")
-        shutil.rmtree(path)
-
-    def _access(self, path: str) -> Access:
-        return Access(self.machine.owners.get(path, "S-1-5-21-1-1001"))
+        self.content = {each: data for each, data in self.content.items() if not each.startswith(path + "/")}
+        self.folders = {each for each in self.folders if each != path and not each.startswith(path + "/")}
 
 
 class Access(Settable):
@@ -153,24 +164,23 @@ class Rules:
 
 
 class Stream:
-    """An open file, or standard input."""
+    """An open file."""
 
     def __init__(self, files: Files, path: str, mode: str) -> None:
         self._files = files
         self._path = path
-        self._at = Path(path).stat().st_size if mode == "Append" else 0
+        self._at = len(files.content[path]) if mode == "Append" else 0
 
     def get(self, name: str) -> Value:
         """Return a property."""
         if name.lower() != "length":
             raise Unknown(name)
-        return Path(self._path).stat().st_size
+        return len(self._files.content[self._path])
 
     def write(self, data: bytes, at: int, count: int) -> None:
         """Write, where it stands."""
-        with Path(self._path).open("r+b") as file:
-            file.seek(self._at)
-            file.write(bytes(data)[at : at + count])
+        was, part = self._files.content[self._path], bytes(data)[at : at + count]
+        self._files.write(self._path, was[: self._at] + part + was[self._at + len(part) :])
         self._at += count
 
     def seek(self, offset: int, origin: str) -> int:
@@ -180,7 +190,7 @@ class Stream:
 
     def read(self, buffer: bytearray, at: int, count: int) -> int:
         """Read into a buffer."""
-        data = Path(self._path).read_bytes()[self._at : self._at + count]
+        data = self._files.content[self._path][self._at : self._at + count]
         buffer[at : at + len(data)] = data
         return len(data)
 
@@ -307,11 +317,11 @@ def statics(machine: Machine, files: Files) -> dict[str, Static]:
     """Return all classes."""
     simple: dict[str, dict[str, Callable[..., Value]]] = {
         "environment": {
-            "systemdirectory": lambda: f"{machine.root}/Windows/System32",
+            "systemdirectory": lambda: "C:/Windows/System32",
             "machinename": lambda: "SRV-1",
             "is64bitoperatingsystem": lambda: True,
             "is64bitprocess": lambda: not machine.is_wow64,
-            "getfolderpath()": lambda which: f"{machine.root}/ProgramData",
+            "getfolderpath()": lambda which: "C:/ProgramData",
             "$env": lambda name: {"processor_architecture": "AMD64"}[name],
         },
         "console": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -70,6 +71,7 @@ class Nothing:
 NOTHING = Nothing()
 
 
+@functools.cache
 def parsed(source: bytes) -> Node:
     """Return the syntax tree."""
     return Parser(_LANGUAGE).parse(source).root_node
