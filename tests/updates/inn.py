@@ -8,6 +8,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from innkeeper.channels.ports import GuestAgents
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.agents import FakeAgents
 from innkeeper.hypervisor.simulated.guests import Behaviour, GuestDisk
@@ -59,6 +60,8 @@ class Inn:
         self.booking_store = MemoryBookingStore()
         self.reports = MemoryReportStore()
         self.events: list[Event] = []
+        #: Who asks the guests, where they are not the simulated host's own.
+        self.other_agents: GuestAgents | None = None
         #: What hears each event beside the list.
         self.hearers: list[Callable[[Event], None]] = []
 
@@ -99,10 +102,11 @@ class Inn:
         self.boots = BootSlots(self.policy.boots)
         self.watch = RebootWatch()
         self.agents = FakeAgents(self.host.simulation, clock=self.clock)
+        agents = self.agents if self.other_agents is None else self.other_agents
         self.runs = UpdateRuns(
             tasks=self.tasks,
             machines=self.machines,
-            agents=self.agents,
+            agents=agents,
             bookings=self.bookings,
             reports=self.reports,
             boots=self.boots,

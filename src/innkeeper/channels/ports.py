@@ -102,6 +102,8 @@ class AgentHello:
     max_streams: int = 0
     #: What it can do beyond updates.
     knows: frozenset[Ability] = frozenset()
+    #: How long the guest may take to go down or come up, where that is longer than usual.
+    away_seconds: int = 0
 
 
 # What the guest tells by itself

@@ -33,6 +33,7 @@ MAX_TASKS = 64
 MAX_ABILITIES = 64
 MAX_ITEMS = 4096
 MAX_CHECKS = 256
+MAX_AWAY_SECONDS = 3600
 _MAX_OFFSET = (1 << 53) - 1
 #: No clock of a guest is taken to show a later time.
 _LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
@@ -73,7 +74,13 @@ def read_hello(response: Mapping[str, object]) -> AgentHello:
         tasks=tuple(read_task(task) for task in reader.items("tasks", MAX_TASKS)),
         max_streams=0 if said_nothing(response, "channels") else reader.number("channels", 0, 1 << 16),
         knows=_read_abilities(reader, response),
+        away_seconds=0 if said_nothing(response, "away_seconds") else _read_away(reader),
     )
+
+
+def _read_away(reader: Reader) -> int:
+    """How long it may be away; what a guest claims beyond the bound is not waited for."""
+    return min(reader.number("away_seconds", 0, _MAX_OFFSET), MAX_AWAY_SECONDS)
 
 
 def _read_abilities(reader: Reader, response: Mapping[str, object]) -> frozenset[Ability]:

@@ -244,7 +244,7 @@ async def _start_again(run: Run) -> None:
         if not run.had_agent:
             return
         try:
-            await run.agent(run.policy.agent_seconds)
+            await run.agent(run.agent_seconds)
         except (AgentError, Stop) as error:
             # The disks are as they should be; what keeps the guest now is not the update.
             run.task.log(f"It runs again, but its agent does not answer: {error}", LogLevel.WARNING)

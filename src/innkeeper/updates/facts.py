@@ -102,10 +102,13 @@ class Baseline:
     had_agent: bool
     #: Whether its agent can prepare updates; former agents cannot.
     can_prepare: bool = False
+    #: How long it may take to go down or come up, as its agent says; 0 where it says nothing.
+    away_seconds: int = 0
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
         return {
+            "away_seconds": self.away_seconds,
             "had_agent": self.had_agent,
             "can_prepare": self.can_prepare,
             "baseline": health.to_json(self.report),
@@ -118,6 +121,7 @@ class Baseline:
             report=get(data, "baseline", health.from_json),
             had_agent=data.get("had_agent") is True,
             can_prepare=data.get("can_prepare") is True,
+            away_seconds=get_or(data, "away_seconds", as_int, 0),
         )
 
 

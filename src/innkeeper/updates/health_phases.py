@@ -33,8 +33,7 @@ async def look_before(run: Run) -> Baseline | None:
         return None
     try:
         agent = await run.agent(run.policy.answer_seconds)
-        can_prepare = agent.knows(Ability.PREPARE)
-        return Baseline(report=await _settled_health(run), had_agent=True, can_prepare=can_prepare)
+        return await _baseline_by(run, agent, had_agent=True)
     except AgentError as error:
         raise Stop.by(error, Cause.UNFIT) from error
 
@@ -43,8 +42,7 @@ async def look_first(run: Run) -> Baseline | None:
     """Take the baseline of a guest that had to be woken."""
     if run.baseline is not None:
         return None
-    can_prepare = (await run.agent(run.policy.agent_seconds)).knows(Ability.PREPARE)
-    return Baseline(report=await _settled_health(run), had_agent=False, can_prepare=can_prepare)
+    return await _baseline_by(run, await run.agent(run.policy.agent_seconds), had_agent=False)
 
 
 async def look_after(run: Run) -> Healthy:
@@ -95,6 +93,15 @@ async def soak(run: Run) -> Soaked:
     return Soaked(findings=await with_evidence(run, new))
 
 
+async def _baseline_by(run: Run, agent: GuestAgent, *, had_agent: bool) -> Baseline:
+    return Baseline(
+        report=await _settled_health(run),
+        had_agent=had_agent,
+        can_prepare=agent.knows(Ability.PREPARE),
+        away_seconds=agent.hello.away_seconds,
+    )
+
+
 async def _settled_health(run: Run) -> HealthReport:
     """The guest's health once it has booted; one that never settles is taken as it is."""
     reports: list[HealthReport] = []
@@ -104,7 +111,7 @@ async def _settled_health(run: Run) -> HealthReport:
         reports.append(await run.ask(_health_and_history_of if is_first else health_of))
         return health.is_settled(reports[-1])
 
-    await until(run.clock, is_settled, every=run.policy.poll_seconds, seconds=run.policy.agent_seconds)
+    await until(run.clock, is_settled, every=run.policy.poll_seconds, seconds=run.agent_seconds)
     return reports[-1]
 
 

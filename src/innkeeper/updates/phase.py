@@ -176,6 +176,17 @@ class Run:
         baseline = self.known(Baseline)
         return None if baseline is None else baseline.report
 
+    @property
+    def away_seconds(self) -> float:
+        """How long the guest may take to go down or come up, as its agent says; 0 where it says nothing."""
+        baseline = self.known(Baseline)
+        return 0.0 if baseline is None else baseline.away_seconds
+
+    @property
+    def agent_seconds(self) -> float:
+        """How long the guest's agent is waited for."""
+        return max(self.policy.agent_seconds, self.away_seconds)
+
     # What phases do
 
     async def state(self) -> Machine:
@@ -227,10 +238,10 @@ class Run:
 
     async def ask(self, question: Callable[[GuestAgent], Awaitable[T]]) -> T:
         """Ask the guest's agent; a session that is lost meanwhile is no answer, so it is asked again."""
-        give_up = self.clock.monotonic() + self.policy.agent_seconds
+        give_up = self.clock.monotonic() + self.agent_seconds
         while True:
             left = max(0.0, give_up - self.clock.monotonic())
-            agent = await self.agent(left, told=self.policy.agent_seconds)
+            agent = await self.agent(left, told=self.agent_seconds)
             try:
                 return await question(agent)
             except AgentError:
@@ -422,7 +433,7 @@ class Run:
             return ()
         limit = phase.limit(self.policy)
         # Whoever comes back late hears first what the guest has come to meanwhile.
-        left = max(limit - gone_seconds, min(limit, self.policy.agent_seconds))
+        left = max(limit - gone_seconds, min(limit, self.agent_seconds))
         return ((self.clock.sleep(left), _out_of_time(phase, limit)),)
 
     async def _insist(self, phase: Phase) -> Facts | None:

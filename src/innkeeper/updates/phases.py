@@ -161,7 +161,7 @@ async def apply(run: Run) -> Applied:
         attempt=str(run.task.id),
         agents=run.agents,
         clock=run.clock,
-        agent_seconds=run.policy.agent_seconds,
+        agent_seconds=run.agent_seconds,
         poll_seconds=run.policy.poll_seconds,
         check_alive=run.check_alive,
         on_state=run.on_state,
@@ -212,15 +212,15 @@ async def _reboot(run: Run) -> Rebooted:
     async with run.boots.slot(run.hypervisor.name):
         run.task.log(f"The guest is rebooting{why}.")
         await _ask_for_reboot(run, before)
-        await run.agent(run.policy.agent_seconds, other_boot_than=before)
+        await run.agent(run.agent_seconds, other_boot_than=before)
     return Rebooted(rebooted=True)
 
 
 async def _ask_for_reboot(run: Run, before: str) -> None:
     """Ask until the guest has agreed, or is in another boot: an answer that is lost may have been a yes."""
-    give_up = run.clock.monotonic() + run.policy.agent_seconds
+    give_up = run.clock.monotonic() + run.agent_seconds
     while True:
-        agent = await run.agent(run.policy.agent_seconds)
+        agent = await run.agent(run.agent_seconds)
         if agent.hello.boot_id != before:
             return None
         try:
@@ -324,10 +324,11 @@ async def _power_off(run: Run) -> None:
     """Ask the guest to power off, and see that it does."""
     if (await run.state()).state is MachineState.RUNNING:
         await run.hypervisor.lifecycle.shut_down(run.machine)
-    if not await run.wait_for(MachineState.TURNED_OFF, run.policy.shut_down_seconds):
+    seconds = max(run.policy.shut_down_seconds, run.away_seconds)
+    if not await run.wait_for(MachineState.TURNED_OFF, seconds):
         raise Stop(
             Cause.TIME_OUT,
-            f"The guest did not power off within {run.policy.shut_down_seconds:g} seconds.",
+            f"The guest did not power off within {seconds:g} seconds.",
             code=ErrorCode.VM_E_TIMED_OUT,
             advice="Look at the machine's console.",
         )

@@ -114,6 +114,7 @@ class Windows:
         #: Whether the Task Scheduler starts what it is told to at once.
         self.starts_workers = True
         self.is_log_broken = False
+        self.never_comes_back = False
         self.is_down = False
         self.boots = 0
 

@@ -18,6 +18,7 @@ def test_it_greets(guest: Guest) -> None:
     assert hello.os_name == "Microsoft Windows Server 2022 Standard"
     assert "untried on Windows" in hello.plugin_name
     assert hello.knows == set(Ability) - {Ability.PARAMETERS}
+    assert hello.away_seconds == 1800
     assert answer["task_agent"] is False
     assert any("untried on Windows" in limit for limit in answer["limits"])  # type: ignore[attr-defined]  # a list
 

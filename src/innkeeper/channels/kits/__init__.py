@@ -1,6 +1,7 @@
 """Update guests through qemu-guest-agent alone, by a kit: one file that the host puts into the guest.
 
-A kit is written in the language that its guests are sure to have: POSIX ``sh`` for Linux. It is run anew for
+A kit is written in the language that its guests are sure to have: POSIX ``sh`` for Linux,
+Windows PowerShell 5.1 for Windows (untried on Windows). It is run anew for
 each question, as root, by ``guest-exec``::
 
     sh KIT VERB ARGUMENT…
@@ -15,8 +16,8 @@ told of later. The verbs:
     The greeting: ``protocol``, ``agent_version``, ``boot_id``, ``plugin_name``, ``os_name``, ``channels``
     (0), ``tasks`` (the updates it remembers, without packages), ``knows`` (``wire.guest_facts.Ability``).
     Beside it ``task_agent``: whether Innkeeper's task agent is installed in the guest, which then has to
-    answer itself; and ``limits``: a sentence for each thing that this guest cannot do or tell through the
-    kit.
+    answer itself; ``limits``: a sentence for each thing that this guest cannot do or tell through the kit;
+    and ``away_seconds``: how long it may take to go down or come up, where that is longer than usual.
 ``facts``
     ``{"facts": {…}}``
 ``prepare LABEL IDENTIFIER ATTEMPT OFFSET``, the context on standard input

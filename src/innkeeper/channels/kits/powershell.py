@@ -6,6 +6,7 @@ Written to Microsoft's documentation, and untried on Windows.
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Sequence
 from importlib import resources
 
@@ -28,6 +29,7 @@ _PROGRAM = ("C:/Windows/System32/WindowsPowerShell/v1.0/powershell.exe", "-NoPro
 RUN_FILE = (*_PROGRAM, "-ExecutionPolicy", "Bypass", "-File")
 
 
+@functools.cache
 def source() -> bytes:
     """Return the whole kit: Windows PowerShell 5.1, in ASCII, with the lines that Windows is used to."""
     parts = resources.files("innkeeper.channels.kits").joinpath("windows")

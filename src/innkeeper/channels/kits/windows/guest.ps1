@@ -12,6 +12,8 @@ function Invoke-Hello {
         tasks = (Get-Tasks).tasks
         knows = @('facts', 'sessions', 'time', 'scan', 'prepare', 'evidence', 'effect')
         task_agent = $false
+        # It puts updates in place while it goes down and comes up.
+        away_seconds = 1800
         limits = @(
             'Updates of Windows guests are untried on Windows: look at what is reported, and tell what went wrong.'
             'How long its services usually take after a boot is not learnt.'
