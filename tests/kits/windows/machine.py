@@ -114,6 +114,8 @@ class Windows:
         #: Whether the Task Scheduler starts what it is told to at once.
         self.starts_workers = True
         self.is_log_broken = False
+        #: What happens when it waits the next time.
+        self.on_sleep: Callable[[], None] | None = None
         self.never_comes_back = False
         self.is_down = False
         self.boots = 0

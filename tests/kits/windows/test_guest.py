@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from innkeeper.channels.guest_statements import read_facts, read_sessions
@@ -9,6 +11,7 @@ from innkeeper.channels.statements import read_hello
 from innkeeper.wire.guest_facts import Ability
 from tests.kits.windows.guest import Guest
 from tests.kits.windows.machine import Windows
+from tests.kits.windows.updates import Update
 
 
 def test_it_greets(guest: Guest) -> None:
@@ -17,7 +20,7 @@ def test_it_greets(guest: Guest) -> None:
     hello = read_hello(answer)
     assert hello.os_name == "Microsoft Windows Server 2022 Standard"
     assert "untried on Windows" in hello.plugin_name
-    assert hello.knows == set(Ability) - {Ability.PARAMETERS}
+    assert hello.knows == set(Ability) - {Ability.PARAMETERS, Ability.JOBS}
     assert hello.away_seconds == 1800
     assert answer["task_agent"] is False
     assert any("untried on Windows" in limit for limit in answer["limits"])  # type: ignore[attr-defined]  # a list
@@ -71,6 +74,15 @@ def test_an_agent_for_32_bits_is_refused(windows: Windows, guest: Guest) -> None
     """It would see another registry than the one that counts."""
     windows.is_wow64 = True
     assert guest.refusal("health").startswith("The qemu-guest-agent of this guest is one for 32 bits.")
+
+
+def test_what_is_no_plain_text_is_told_whole(windows: Windows, guest: Guest) -> None:
+    """Letters of every country, quotes, and lines: in an answer that is ASCII."""
+    title = 'Ünïcode "quoted" \\ back\nslash 𝄞\n'
+    windows.updates = [Update("KB1", title)]
+    raw = windows.ask("scan")
+    assert raw.isascii()
+    assert json.loads(raw)["updates"][0]["available"] == title
 
 
 def test_old_updates_are_forgotten(windows: Windows, guest: Guest) -> None:

@@ -315,6 +315,19 @@ def test_a_guest_that_goes_down_in_the_middle_is_told(windows: Windows, guest: G
     assert not task.unchanged
 
 
+def test_a_look_at_the_lock_stops_no_worker(windows: Windows, guest: Guest) -> None:
+    """Whoever asks whether a worker is at it holds its lock for a moment."""
+    windows.updates = [_cumulative()]
+    windows.starts_workers = False
+    guest.start()
+    (folder,) = windows.workers.values()
+    windows.files.held.add(f"{folder}/lock")
+    windows.on_sleep = windows.files.held.clear
+    windows.starts_workers = True
+    guest.task()
+    assert guest.task().status is UpdateStatus.SUCCESS
+
+
 def test_a_worker_that_never_comes_has_changed_nothing(windows: Windows, guest: Guest) -> None:
     """It is asked for again, for five minutes."""
     windows.starts_workers = False

@@ -31,6 +31,8 @@ def commands(machine: Machine, files: Files) -> dict[str, Command]:
         return [machine.now]
 
     def sleep(interpreter: Interpreter, given: list[Value], named: Named, piped: list[Value]) -> list[Value]:
+        if machine.on_sleep is not None:
+            machine.on_sleep()
         machine.now += dt.timedelta(
             seconds=named.get("seconds", 0), milliseconds=named.get("milliseconds", 0)
         )

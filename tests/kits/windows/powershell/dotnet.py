@@ -34,6 +34,7 @@ class Machine(Protocol):
     registry: dict[str, dict[str, Value]]
     owners: dict[str, str]
     is_wow64: bool
+    on_sleep: Callable[[], None] | None
 
     def print(self, words: str) -> None:
         """Take what is written to standard output."""

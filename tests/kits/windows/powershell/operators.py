@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import re
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -140,7 +141,7 @@ def _time_method(holder: dt.datetime, low: str, arguments: list[Value]) -> Value
 
 _STRING: dict[str, Callable[..., Any]] = {
     "substring": lambda s, at, count=None: s[at:] if count is None else s[at : at + count],
-    "tochararray": lambda s: [Char(letter) for letter in s],
+    "tochararray": lambda s: [Char(chr(unit)) for (unit,) in struct.iter_unpack("<H", s.encode("utf-16-le"))],
     "trim": lambda s, letters=None: s.strip(letters),
     "startswith": lambda s, start: s.startswith(start),
     "lastindexof": lambda s, part: s.rfind(part),
@@ -158,7 +159,7 @@ def _replace(one: Value, other: Value) -> str:
 
 
 def _match(word: str, one: Value, other: Value, assign: Callable[[str, Value], None]) -> bool:
-    found = re.search(other, text(one), flags=0 if word == "-cmatch" else re.IGNORECASE)
+    found = re.search(other.replace(r"\z", r"\Z"), text(one), flags=0 if word == "-cmatch" else re.IGNORECASE)
     if found is not None and word == "-match":
         assign("matches", Table({at: found.group(at) for at in range(1 + found.re.groups)}))
     return (found is None) == (word == "-notmatch")

@@ -50,7 +50,7 @@ function Format-Json($Value) {
 }
 
 function Format-JsonText([string] $Text) {
-    if ($Text -cmatch '^[ !#-\[\]-~]*$') { return '"' + $Text + '"' }
+    if ($Text -cmatch '\A[ !#-\[\]-~]*\z') { return '"' + $Text + '"' }
     $letters = New-Object System.Text.StringBuilder
     foreach ($letter in $Text.ToCharArray()) {
         $code = [int]$letter

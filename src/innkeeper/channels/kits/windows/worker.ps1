@@ -19,13 +19,10 @@ $Refusals = '^0x8024[013456789A-F](?!022$)'
 function Invoke-Worker([string] $Folder) {
     $script:WorkFolder = $Folder
     $script:HasActed = $false
-    if ([System.IO.File]::Exists((Join-Path $Folder 'events'))) { return }
+    $held = Lock-Step $Folder
+    if ($null -eq $held) { return }
     try {
-        $held = [System.IO.File]::Open((Join-Path $Folder 'lock'), 'OpenOrCreate', 'ReadWrite', 'None')
-    } catch [System.IO.IOException] {
-        return
-    }
-    try {
+        if ([System.IO.File]::Exists((Join-Path $Folder 'events'))) { return }
         $request = Get-Request $Folder
         Send-State $StatusSearching 'Searching' 0
         $options = Read-Options ([System.IO.File]::ReadAllBytes((Join-Path $Folder 'context')))
@@ -36,6 +33,19 @@ function Invoke-Worker([string] $Folder) {
         $held.Dispose()
         Unregister-ScheduledTask -TaskPath '\Innkeeper\' -TaskName (Get-WorkerName $Folder) -Confirm:$false
     }
+}
+
+# Return the lock of a step, or nothing where another worker has it. Whoever looks whether it is held has it for
+# a moment, too.
+function Lock-Step([string] $Folder) {
+    for ($try = 0; $try -lt 20; $try++) {
+        try {
+            return [System.IO.File]::Open((Join-Path $Folder 'lock'), 'OpenOrCreate', 'ReadWrite', 'None')
+        } catch [System.IO.IOException] {
+            Start-Sleep -Milliseconds 100
+        }
+    }
+    return $null
 }
 
 # Search and download, and agree to the licence terms: all that needs no undo point.
@@ -54,7 +64,7 @@ function Invoke-Prepare($Options) {
         else { Send-Prepared 'nothing' "$nothing." @() }
         return
     }
-    Send-State $StatusDownloading "Downloading $($found.chosen.Count) updates" 1
+    Send-State $StatusDownloading "Downloading $(Join-Names @($found.chosen | ForEach-Object { $_.name }))" 1
     $ready = New-Object System.Collections.ArrayList
     foreach ($one in $found.chosen) {
         Assert-NotStopped
@@ -70,7 +80,7 @@ function Invoke-Prepare($Options) {
 function Save-Update($Session, $One) {
     try {
         if (-not $One.update.EulaAccepted) {
-            $One.update.AcceptEula()
+            [void]$One.update.AcceptEula()
             Send-Output "Agreed to the licence terms of $($One.name)"
         }
         if ($One.update.IsDownloaded) { return '' }
