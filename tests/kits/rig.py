@@ -18,8 +18,12 @@ from innkeeper.errors import AgentSilent
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.wire.guest_facts import GuestFacts
 
-#: The shells that the kit is written for, by name.
-SHELLS: Mapping[str, Sequence[str]] = {"dash": ("dash",), "busybox": ("busybox", "ash")}
+#: The shells that the kit is written for: Debian's, Alpine's, and that of the RHEL family, SUSE and Arch.
+SHELLS: Mapping[str, Sequence[str]] = {
+    "dash": ("dash",),
+    "busybox": ("busybox", "ash"),
+    "bash": ("bash", "--posix"),
+}
 MACHINE = "web-1"
 #: Where the kit and all that it remembers lie.
 KIT_DIRECTORY = "var/lib/innkeeper/kit"
