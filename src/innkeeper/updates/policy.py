@@ -72,13 +72,14 @@ class Policy:
 
     #: The agent of a running machine must answer within this, or nothing is begun.
     answer_seconds: float = 30.0
-    #: A guest's task agent must answer within this after a wake or a reboot.
+    #: A guest's task agent must answer within this after a wake or a reboot; one that says that its guest
+    #: takes longer has that, an hour at most (Windows: 30 minutes).
     agent_seconds: float = 300.0
     #: Refreshing, simulating and downloading an update, before the undo point.
     prepare_seconds: float = 3600.0
     #: The update itself.
     apply_seconds: float = 3 * 3600.0
-    #: A guest asked to power off must have done so.
+    #: A guest asked to power off must have done so, or within what it says that it takes.
     shut_down_seconds: float = 180.0
     #: What may pass by itself (a service that is still starting, or does not listen yet) has this long to
     #: do so.

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 
+from innkeeper.channels.kits.agents import KitAgents
 from innkeeper.channels.kits.session import KitSession
 from innkeeper.channels.ports import GuestAgent
 from innkeeper.errors import AgentError
 from innkeeper.machines.machine import MachineState
-from innkeeper.tasks.clock import FakeClock
+from innkeeper.tasks.clock import FakeClock, SystemClock
 from innkeeper.tasks.task import TaskResult
 from innkeeper.updates.booking import Report, Verdict
 from innkeeper.wire.states import GuestWay
-from tests.kits.windows.commands import WindowsCommands, session_with
+from tests.kits.test_agents import NoAgents
+from tests.kits.windows.commands import MACHINE, WindowsCommands, session_with
 from tests.kits.windows.machine import Windows
 from tests.kits.windows.updates import Update
 from tests.updates.inn import PATIENT, Inn
@@ -204,6 +206,29 @@ async def test_a_guest_that_does_not_come_back_is_waited_for_no_longer_than_it_s
     found = await night(tmp_path, windows)
     assert found.report.verdict is Verdict.ROLLED_BACK
     assert 1800 <= dict(found.report.phase_seconds)["reboot"] < 2000
+
+
+async def test_a_windows_guest_is_told_by_its_kind_and_as_untried(windows: Windows) -> None:
+    """By what qemu-guest-agent says that it is; no task agent is offered, for there is none."""
+    commands = WindowsCommands(windows)
+
+    async def find(key: str) -> WindowsCommands:
+        return commands
+
+    async def running() -> Collection[str]:
+        return [MACHINE]
+
+    agents = KitAgents(
+        NoAgents(), find=find, running=running, clock=SystemClock(), publish=lambda event: None
+    )
+    session = await agents.connected(MACHINE, timeout=60)
+    assert session.hello.os_name == "Microsoft Windows Server 2022 Standard"
+    limits = agents.limits(MACHINE)
+    assert any("untried on Windows" in limit for limit in limits)
+    assert not any("machine prepare" in limit for limit in limits)
+    with pytest.raises(AgentError, match="qemu-guest-agent alone") as refused:
+        await session.log_off()
+    assert refused.value.advice == "There is no task agent for Windows: look into the guest."
 
 
 async def test_the_kit_is_put_where_it_is_missing(windows: Windows) -> None:
