@@ -151,7 +151,14 @@ async def test_a_bad_update_is_rolled_back_as_soon_as_its_host_is_back(
 async def test_a_host_that_is_away_past_the_windows_end_is_waited_for_to_roll_back(far: Far) -> None:
     """The run ends when the host is back, as the window's end asks."""
     await far.inn.add(MachineState.RUNNING)
-    assert await far.verdict("Updating", window_seconds=300) is Verdict.ROLLED_BACK
+    assert await far.verdict("Following the update", window_seconds=300) is Verdict.ROLLED_BACK
+    assert IDENTIFIER not in far.inn.guest_disk().journal
+
+
+async def test_an_update_that_never_reached_its_guest_is_not_started(far: Far) -> None:
+    """The window closed while the host was away, and the guest says that it was given nothing."""
+    await far.inn.add(MachineState.RUNNING)
+    assert await far.verdict("Updating", window_seconds=300) is Verdict.NOT_STARTED
     assert IDENTIFIER not in far.inn.guest_disk().journal
 
 
