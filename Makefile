@@ -8,7 +8,7 @@ ARGS ?=
 #: How many kills `make kill` makes in all; it goes on where it ended.
 KILLS ?= 2000
 
-VERBS := demo test lint docs bench kill matrix serve
+VERBS := demo test lint docs bench kill faults matrix serve
 .PHONY: help clean packages $(VERBS)
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make docs    the documentation as a site, under build/docs; fails where a link, an anchor or a picture leads nowhere'
 	@echo 'make bench   the benchmarks; tables here, numbers under build/bench'
 	@echo 'make kill    kill anything, anywhere, KILLS=2000 times, and tell what was left; goes on where it ended'
+	@echo 'make faults  let disks, stores, daemons, clocks and guests fail, and tell what was promised and seen (ARGS="clock locked": these alone)'
 	@echo 'make matrix  nights on real guests, each with what goes wrong in the field (ARGS="locked java": these alone)'
 	@echo 'make serve   the service, from this checkout (ARGS=--fake: with simulated machines)'
 	@echo 'make clean   remove all that the others made, the cached guest images too'
@@ -54,6 +55,9 @@ bench: $(READY)
 
 kill: $(READY)
 	@$(BIN)/python -m tests.night.killing --kills $(KILLS) $(ARGS)
+
+faults: $(READY)
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 matrix: $(READY)
 	@$(BIN)/python -m tests.matrix $(ARGS)

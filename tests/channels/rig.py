@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from innkeeper.channels.agents import Agents
 from innkeeper.channels.ports import GuestAgent, ScheduleDeleted, ScheduleRequested
+from innkeeper.channels.throttle import Processor
 from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.wire.byte_pipe import BytePipe
@@ -46,7 +47,7 @@ class MemoryGuest:
         self.answer: Message = {"task": TASK}
         self._is_read = asyncio.Event()
         #: Offered what the guest sends, before it is there to be read.
-        self.take: Callable[[bytes | memoryview], bool] = lambda data: False
+        self.take: Callable[[bytes | memoryview], int] = lambda data: 0
 
     # The host's end (``BytePipe``)
 
@@ -71,8 +72,9 @@ class MemoryGuest:
 
     def send(self, data: bytes) -> None:
         """Send any bytes."""
-        if self.to_host.qsize() or not self.take(data):
-            self.to_host.put_nowait(data)
+        taken = 0 if self.to_host.qsize() else self.take(data)
+        if taken < len(data):
+            self.to_host.put_nowait(data[taken:])
 
     def flush(self) -> None:
         """Send what the session wants to be sent."""
@@ -134,11 +136,11 @@ class QuickMemoryPipe:
     def send(self, data: bytes) -> None:
         raise AssertionError("It is not free.")
 
-    def hear(self, take: Callable[[bytes | memoryview], bool]) -> None:
+    def hear(self, take: Callable[[bytes | memoryview], int]) -> None:
         self._guest.take = take
 
     async def close(self) -> None:
-        self._guest.take = lambda data: False
+        self._guest.take = lambda data: 0
 
 
 class Inn:
@@ -149,6 +151,9 @@ class Inn:
         self.clock = FakeClock()
         self.guests = {machine: MemoryGuest() for machine in machines}
         self.events: list[Event] = []
+        #: What each piece of a guest's bytes takes of the processor.
+        self.piece_seconds = 0.0
+        self._spent_seconds = 0.0
         self.bookings: list[tuple[str, ScheduleRequested | ScheduleDeleted]] = []
         self.refusal = ""
         self.running = set(machines)
@@ -160,6 +165,7 @@ class Inn:
             on_booking=self._book,
             clock=self.clock,
             publish=self.events.append,
+            processor=Processor(self.clock, self._spend),
         )
 
     async def session(self, machine: str = "web-1") -> GuestAgent:
@@ -176,6 +182,10 @@ class Inn:
             raise AgentError("There is no port.", machine=machine, code=self.port_error)
         guest = self.guests[machine]
         return QuickMemoryPipe(guest) if self._quick else guest
+
+    def _spend(self) -> float:
+        self._spent_seconds += self.piece_seconds
+        return self._spent_seconds
 
     async def _running(self) -> set[str]:
         return self.running

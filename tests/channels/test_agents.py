@@ -12,6 +12,7 @@ import pytest
 from innkeeper.channels.ports import (
     AgentTerminated,
     GuestOutput,
+    GuestStream,
     ScheduleDeleted,
     ScheduleRequested,
     TaskStateChanged,
@@ -22,6 +23,31 @@ from innkeeper.errors import AgentError, AgentQuarantined
 from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.frames import FLOOD, FrameKind, encode
 from tests.channels.rig import TASK, Inn, MemoryGuest, greeting, inn_of
+
+
+class Received:
+    """A client that reads at once what comes."""
+
+    def __init__(self) -> None:
+        self.stream: GuestStream | None = None
+        self.bytes = self.ends = 0
+
+    def joined(self) -> None:
+        pass
+
+    def received(self, data: bytes | memoryview) -> None:
+        self.bytes += len(data)
+        if self.stream is not None:
+            self.stream.consumed(len(data))
+
+    def writable(self) -> None:
+        pass
+
+    def ended(self) -> None:
+        self.ends += 1
+
+    def lost(self, reason: str) -> None:
+        pass
 
 
 async def test_session_is_told_to_the_house(inn: Inn) -> None:
@@ -301,6 +327,77 @@ async def test_flood_is_read_no_faster_than_a_guest_has_reason_to_send(inn: Inn,
     assert peak < 8 << 20
     assert inn.agents.is_connected("web-1")
     assert listening is not None
+
+
+async def test_frames_are_counted_not_their_bytes_alone(inn: Inn, guest: MemoryGuest) -> None:
+    """Frames of a dozen bytes are read at 2,000 a second, whatever their bytes would allow."""
+    await inn.session()
+    before = guest.session.frames_received
+    for _ in range(20):
+        guest.send(encode(FrameKind.PING) * 5000)
+    await inn.clock.advance(3)
+    assert guest.session.frames_received - before <= 2000 + 3 * 2000 + 1000
+    assert inn.agents.is_connected("web-1")
+
+
+async def test_processor_time_is_counted(inn: Inn, guest: MemoryGuest) -> None:
+    """A guest whose few messages take the host long is read slowly, and slower the longer they take."""
+    session = await inn.session()
+    messages = session.messages()
+    inn.piece_seconds = 0.1
+    line = encode(FrameKind.TELL, 0, b'{"tell":"output","identifier":"u","text":"x"}')
+    for _ in range(100):
+        guest.send(line)
+    await inn.clock.advance(5)
+    inn.running.clear()
+    inn.agents.on_event(Event(kind=EventKind.MACHINE_STOPPED, subject="web-1", at=inn.clock.now()))
+    await inn.clock.advance(1)
+    assert len([message async for message in messages]) <= (0.1 + 6 * 0.02) / 0.1 + 1
+
+
+async def test_floods_of_many_guests_share_a_twentieth_of_the_processor() -> None:
+    """Guests that have more than their share get no more together, however many they are."""
+    async with inn_of(*(f"evil-{number}" for number in range(40))) as inn:
+        await inn.clock.advance(2)
+        inn.piece_seconds = 0.01
+        ping = encode(FrameKind.PING)
+        for guest in inn.guests.values():
+            guest.session.frames_received = 0
+            for _ in range(500):
+                guest.send(ping)
+        await inn.clock.advance(10)
+        read = sum(guest.session.frames_received for guest in inn.guests.values())
+        # A tenth of a second each for what may be honest, and a twentieth of the time for all.
+        assert read * 0.01 <= 40 * 0.11 + 10 * 0.05 + 0.05 + 40 * 0.01
+
+
+async def test_flood_that_does_not_end_is_quarantined(inn: Inn, guest: MemoryGuest) -> None:
+    """A guest is read slowly for a while, and then left alone; another guest hears nothing of it."""
+    await inn.session()
+    for _ in range(60):
+        guest.send(encode(FrameKind.PING) * 5000)
+    await inn.clock.advance(12)
+    assert EventKind.AGENT_QUARANTINED not in inn.kinds()
+    await inn.clock.advance(12)
+    assert inn.kinds()[-1] == EventKind.AGENT_QUARANTINED
+    assert inn.events[-1].data["reason"] == "it sends far more than a guest has reason to"
+
+
+async def test_data_that_a_client_has_asked_for_is_never_throttled(inn: Inn, guest: MemoryGuest) -> None:
+    """Bytes of channels within their credit, and the ends of connections, are no flood."""
+    session = await inn.session()
+    inn.piece_seconds = 0.01
+    received = Received()
+    for number in range(1, 401):
+        received.stream = session.open_stream(80, received)
+        await inn.clock.advance(0)
+        guest.session.streams.accept(number)
+        guest.session.streams.write(number, bytes(250_000))
+        guest.session.streams.finish(number)
+        guest.flush()
+        await inn.clock.advance(0)
+        received.stream.finish()
+    assert (received.bytes, received.ends) == (400 * 250_000, 400)
 
 
 async def test_thousand_guests_cost_little() -> None:

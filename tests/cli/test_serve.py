@@ -47,6 +47,19 @@ def test_a_socket_that_a_crash_left_behind_is_nobody(own_service: Service) -> No
     assert own_service.run("machine", "list").code == 0
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://inn:hush@db/night", "postgresql://inn@db/night?sslmode=require&password=hush"]
+)
+def test_a_password_in_the_command_line_is_refused(tmp_path: Path, url: str) -> None:
+    """Every user of the computer could read it, before the host or among the parameters."""
+    place = str(tmp_path / "state")
+    ended = Service(tmp_path).run("serve", "--fake", "1", "--state-dir", place, "--database", url)
+    assert ended.code == 2
+    assert "shown to every user of this computer" in ended.err
+    assert "hush" not in ended.out + ended.err
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_second_service_on_the_same_state_is_refused_by_the_firsts_name(service: Service) -> None:
     """Two would work on the same machines."""
     ended = service.run_apart("serve", "--fake", "--state-dir", str(service.state_dir))

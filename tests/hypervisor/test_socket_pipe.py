@@ -28,12 +28,12 @@ async def test_what_is_heard_at_once_is_not_read_again(ends: tuple[SocketPipe, s
     assert isinstance(pipe, QuickPipe)
     heard, came = bytearray(), asyncio.Event()
 
-    def take(data: bytes | memoryview) -> bool:
+    def take(data: bytes | memoryview) -> int:
         came.set()
         if heard:
-            return False
+            return 0
         heard.extend(data)
-        return True
+        return len(data)
 
     pipe.hear(take)
     theirs.send(b"one")
@@ -52,10 +52,31 @@ async def test_nothing_is_heard_of_a_pipe_that_ends(ends: tuple[SocketPipe, sock
     pipe, theirs = ends
     heard: list[bytes] = []
 
-    def take(data: bytes | memoryview) -> bool:
+    def take(data: bytes | memoryview) -> int:
         heard.append(bytes(data))
-        return True
+        return len(data)
 
     pipe.hear(take)
     theirs.close()
     assert (await pipe.read(), heard) == (b"", [])
+
+
+async def test_what_a_listener_leaves_of_a_piece_is_read(ends: tuple[SocketPipe, socket.socket]) -> None:
+    """A listener that has had enough takes a part, and what follows waits behind the rest."""
+    pipe, theirs = ends
+    heard, came = bytearray(), asyncio.Event()
+
+    def take(data: bytes | memoryview) -> int:
+        came.set()
+        size = 0 if heard else 2
+        heard.extend(data[:size])
+        return size
+
+    pipe.hear(take)
+    theirs.send(b"first")
+    await came.wait()
+    theirs.send(b"second")
+    rest = b""
+    while len(rest) < 9:
+        rest += await pipe.read()
+    assert (bytes(heard), rest) == (b"fi", b"rstsecond")

@@ -281,6 +281,7 @@ def test_a_server_is_a_name_or_an_address(text: str, server: MailServer) -> None
         "mail.example:99999",
         "smtp://",
         "smtp://mail.example/path",
+        "smtp://[::1",
         "smtp://mail.example?tls=maybe",
         "smtp://mail.example?password=x",
         "smtp://ana@mail.example?tls=none",

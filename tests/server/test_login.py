@@ -129,6 +129,52 @@ def test_a_token_is_shown_once_and_does_what_its_scope_leaves(http: httpx.Client
     assert http.get("/v1/machines/web-1", headers=proof).status_code == 401
 
 
+def test_sessions_are_listed_and_ended_one_by_one_or_all(http: httpx.Client) -> None:
+    """One's own by everybody, those of others by administrators alone; an ended one opens nothing."""
+    first, second = _bearer(_log_in(http)), _bearer(_log_in(http))
+    listed = http.get("/v1/sessions", headers=second).json()["sessions"]
+    own = [each for each in listed if each["is_own"]]
+    assert len(own) == 1
+    assert own[0]["address"]
+    other = next(each for each in reversed(listed) if not each["is_own"])
+    eve = _bearer(_log_in(http, "eve"))
+    assert http.get("/v1/sessions?everybodys=true", headers=first).status_code == 403
+    everybodys = http.get("/v1/sessions?everybodys=true", headers=eve).json()["sessions"]
+    assert {own[0]["id"], other["id"]} < {each["id"] for each in everybodys}
+    eves = next(each for each in everybodys if each["is_own"])
+    assert http.delete(f"/v1/sessions/{eves['id']}", headers=first).status_code == 404
+    assert http.delete(f"/v1/sessions/{other['id']}", headers=second).status_code == 204
+    assert http.get("/v1/sessions", headers=first).status_code == 401
+    user, _, realm = own[0]["owner"].partition("@")
+    whose = {"user": user, "realm": realm}
+    assert (
+        http.delete("/v1/sessions", params={"user": "eve", "realm": realm}, headers=second).status_code == 403
+    )
+    assert http.delete("/v1/sessions", params=whose, headers=eve).json()["ended"] >= 1
+    assert http.get("/v1/sessions", headers=second).status_code == 401
+    assert http.get("/v1/sessions", headers=eve).status_code == 200
+
+
+def test_a_token_with_a_scope_ends_no_session(http: httpx.Client) -> None:
+    """It could end what reaches further than itself."""
+    mine = _bearer(_log_in(http))
+    scope = [{"role": "viewer"}]
+    made = http.post("/v1/tokens", headers=mine, json={"name": "ends", "scope": scope, "days": 1}).json()
+    proof = {"Authorization": f"Bearer {made['secret']}"}
+    session = http.get("/v1/sessions", headers=mine).json()["sessions"][-1]
+    assert http.delete("/v1/sessions", headers=proof).status_code == 403
+    assert http.delete(f"/v1/sessions/{session['id']}", headers=proof).status_code == 403
+    assert http.get("/v1/sessions", headers=mine).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["?before=-2635365246910886576128", f"?before={10**30}", f"/verify?number={10**30}&seal=a"]
+)
+def test_a_number_that_no_entry_has_is_refused(http: httpx.Client, query: str) -> None:
+    """No database keeps it: it is the caller's mistake, and no failure of the service."""
+    assert http.get(f"/v1/audit{query}", headers=_bearer(_log_in(http, "eve"))).status_code == 422
+
+
 def test_a_token_of_root_is_roots(remote: Service, http: httpx.Client) -> None:
     """What somebody is at the local door they are by a token from there."""
     with _local(remote) as local:

@@ -99,6 +99,9 @@ async def test_sessions_end_by_digest_by_owner_and_by_time(place: Database | Non
         await store.add(dataclasses.replace(first, digest=digest))
     await store.seen("1", LATER)
     assert await store.get("1") == dataclasses.replace(first, seen_at=LATER)
+    assert [each.digest for each in await store.list()] == list("12345")
+    assert (await store.list(Person(user="ana", realm="LAB")))[0].seen_at == LATER
+    assert await store.list(Person(user="ana", realm="other")) == []
     assert await store.delete("2")
     assert not await store.delete("2")
     assert await store.get("2") is None

@@ -14,6 +14,7 @@ from innkeeper.channels.link import DEFAULT_PACE, Link, Pace, Surroundings
 from innkeeper.channels.ports import GuestAgent, OnBooking, OpenPort
 from innkeeper.channels.receipts import Receipts
 from innkeeper.channels.session import AgentSession
+from innkeeper.channels.throttle import Processor
 from innkeeper.errors import AgentError, AgentQuarantined, ErrorCode, InnkeeperError
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.supervision import Loops
@@ -48,6 +49,7 @@ class Needs:
     called: Called
     clock: Clock
     publish: Publish
+    processor: Processor
     pace: Pace
 
 
@@ -68,6 +70,7 @@ class Agents:
         publish: Publish,
         called: Called = str,
         pace: Pace = DEFAULT_PACE,
+        processor: Processor | None = None,
         loops: Loops | None = None,
     ) -> None:
         self._loops = loops or Loops(clock)
@@ -78,6 +81,7 @@ class Agents:
             called=called,
             clock=clock,
             publish=publish,
+            processor=processor or Processor(clock),
             pace=pace,
         )
         self._keepers: dict[str, Keeper] = {}
@@ -296,6 +300,7 @@ class Keeper:
             on_other_version=self._meet_other_version,
             offences=self._offences,
             receipts=self._receipts,
+            processor=self._needs.processor,
             pace=self._needs.pace,
         )
 

@@ -50,6 +50,7 @@ class Offences:
         self._clock = clock
         self._faults: collections.deque[float] = collections.deque(maxlen=self.MOST)
         self._restarts: collections.deque[float] = collections.deque(maxlen=self.MOST_RESTARTS)
+        self._has_flooded = False
         #: What the last one was.
         self.reason = ""
 
@@ -64,15 +65,20 @@ class Offences:
         if self._is_full(self._restarts):
             self.reason = "it restarts its session again and again"
 
+    def count_flood(self) -> None:
+        """Count a guest that sends too much for too long: once is enough."""
+        self._has_flooded, self.reason = True, "it sends far more than a guest has reason to"
+
     @property
     def are_too_many(self) -> bool:
         """Whether the guest is to be quarantined."""
-        return self._is_full(self._faults) or self._is_full(self._restarts)
+        return self._has_flooded or self._is_full(self._faults) or self._is_full(self._restarts)
 
     def forget(self) -> None:
         """Reset the counts."""
         self._faults.clear()
         self._restarts.clear()
+        self._has_flooded = False
 
     def _is_full(self, times: collections.deque[float]) -> bool:
         return len(times) == times.maxlen and self._clock.monotonic() - times[0] < self._WITHIN_S

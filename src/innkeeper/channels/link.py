@@ -24,12 +24,13 @@ from innkeeper.channels.receipts import Receipts
 from innkeeper.channels.session import AgentSession
 from innkeeper.channels.statements import OtherVersion, Unbelievable, read_hello, read_notice, read_told
 from innkeeper.channels.streams import LinkStreams
+from innkeeper.channels.throttle import CROWDED, SLICE_BYTES, Processor, Slice, Throttle
 from innkeeper.errors import AgentError, InnkeeperError
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.waiting import within
 from innkeeper.wire.byte_pipe import BytePipe
-from innkeeper.wire.frames import Fault, Interruption
+from innkeeper.wire.frames import HEADER_BYTES, Fault, Interruption
 from innkeeper.wire.session import (
     NONCE_BYTES,
     VERSION,
@@ -90,6 +91,7 @@ class Surroundings:
     on_other_version: Callable[[str], None]
     offences: Offences
     receipts: Receipts
+    processor: Processor
     pace: Pace
 
 
@@ -113,12 +115,12 @@ class Link:
         self._turn = asyncio.Event()
         self._ponged = asyncio.Event()
         clock = around.clock
-        self._bytes = Allowance(clock, per_second=1 << 20, burst=8 << 20)
+        self._throttle = Throttle(clock, around.processor, around.offences)
         self._notices = Allowance(clock, per_second=50, burst=600)
         self._booking_rate = Allowance(clock, per_second=1, burst=100)
         self._log = Allowance(clock, per_second=64 << 10, burst=2 << 20)
-        #: For how many seconds the guest is to be read no further.
-        self._debt = 0.0
+        #: Whether some of what was read waits for its turn; nothing overtakes it.
+        self._has_rest = False
         if self._quick is not None:
             self._quick.hear(self._hear)
 
@@ -168,40 +170,47 @@ class Link:
     # The three that run
 
     async def _read(self) -> None:
-        while not self._around.offences.are_too_many:
-            data = await self._pipe.read()
+        throttle = self._throttle
+        while data := await self._pipe.read():
+            self._has_rest = True
             # Whoever sends more than a guest has reason to is read no faster than it should send.
-            await self._pay()
-            if not data:
-                return
-            self._account_for(data)
-            await self._pay()
+            await throttle.pay()
+            for begin in range(0, len(data), SLICE_BYTES):
+                if self._around.offences.are_too_many:
+                    return
+                if self._receive(data[begin : begin + SLICE_BYTES]) > CROWDED:
+                    await asyncio.sleep(0)
+                await throttle.pay()
+            self._has_rest = False
 
-    def _hear(self, data: bytes | memoryview) -> bool:
-        """Take received bytes at once, unless the guest is being throttled."""
-        if self._debt > 0 or self._around.offences.are_too_many:
-            return False
-        self._account_for(data)
-        return True
+    def _hear(self, data: bytes | memoryview) -> int:
+        """Take received bytes at once, while that is cheap; return how many."""
+        taken = frames = 0
+        while taken < len(data) and frames <= CROWDED and self._is_heard:
+            frames = self._receive(data[taken : taken + SLICE_BYTES])
+            taken += SLICE_BYTES
+        return min(taken, len(data))
 
-    def _account_for(self, data: bytes | memoryview) -> None:
-        self._debt = self._bytes.owe(len(data) - self._receive(data))
-
-    async def _pay(self) -> None:
-        if self._debt > 0:
-            await self._around.clock.sleep(self._debt)
-            self._debt = 0.0
+    @property
+    def _is_heard(self) -> bool:
+        return not (self._has_rest or self._throttle.is_owing or self._around.offences.are_too_many)
 
     def _receive(self, data: bytes | memoryview) -> int:
-        """Process received bytes; returns how many of them were data with credit."""
-        carried = 0
+        """Process received bytes, and charge the guest for them; returns how many frames they ended."""
+        began, frames, due = self._around.processor.spent(), self._wire.frames_received, 0
         for event in self._wire.receive(data):
-            if isinstance(event, StreamData):
-                carried += len(event.data)
+            match event:
+                case StreamData():
+                    due += len(event.data)
+                case StreamOpened() | StreamEof() | StreamReset():
+                    due += HEADER_BYTES
             self._take(event)
         if self._wire.output_size:
             self._flush()
-        return carried
+        frames = self._wire.frames_received - frames
+        seconds = self._around.processor.spent() - began
+        self._throttle.charge(Slice(size_bytes=len(data), due_bytes=due, frames=frames, seconds=seconds))
+        return frames
 
     def _flush(self) -> None:
         """Send pending bytes: at once where the pipe takes them, else by ``_write``."""

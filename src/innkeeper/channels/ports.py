@@ -333,9 +333,9 @@ class QuickPipe(Protocol):
     def send(self, data: bytes) -> None:
         """Write all, now or later. Only where the pipe is free; a closed one drops it."""
 
-    def hear(self, take: Callable[[bytes | memoryview], bool]) -> None:
-        """Offer ``take`` what comes, in the turn that reads it; what it does not take, and all
-        until then, is there for ``read``. The bytes are not to be kept."""
+    def hear(self, take: Callable[[bytes | memoryview], int]) -> None:
+        """Offer ``take`` what comes, in the turn that reads it; it returns how many bytes it took. The
+        rest, and all until that is read, is there for ``read``. The bytes are not to be kept."""
 
 
 #: Open the host's end of a machine's agent port. Raises ``AgentError`` where there is none.

@@ -72,6 +72,10 @@ NOUNS = (
         user="Look after people: accounts, roles, tokens.",
     ),
     _part(
+        "session",
+        session="See who is logged in, and end their sessions.",
+    ),
+    _part(
         "server",
         server="Look after the servers that share a database.",
     ),

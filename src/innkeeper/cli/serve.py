@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import typer
 
 from innkeeper.cli.terminal import session_of
 from innkeeper.errors import InvalidArgument
+
+#: What libpq takes for a secret in the query of a URL.
+_SECRET_PARAMETERS = frozenset({"password", "sslpassword"})
 
 
 def add_to(app: typer.Typer) -> None:
@@ -120,8 +123,17 @@ def serve(
 
 def _refuse_password(database: str | None) -> None:
     """Refuse a secret in the command line, which every user of the computer can read."""
-    if database is not None and urlsplit(database).password:
+    if database is not None and _names_password(database):
         raise InvalidArgument(
             "The database's password would be shown to every user of this computer by ps.",
             advice="Give the URL by INNKEEPER_DATABASE or in the settings file, or use a .pgpass file.",
         )
+
+
+def _names_password(url: str) -> bool:
+    """Whether a password stands in it, before the host or among the parameters."""
+    try:
+        address = urlsplit(url)
+        return bool(address.password) or not _SECRET_PARAMETERS.isdisjoint(parse_qs(address.query))
+    except ValueError:  # what is no URL is refused where it is opened, without showing it
+        return False

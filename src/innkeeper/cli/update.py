@@ -267,6 +267,7 @@ def _report_facts(session: Session, report: ReportMessage) -> dict[str, str]:
         "Left": _state_words(report.left_state),
         "Reboots": report.reboot_words or str(report.reboots),
         "Undo point": report.undo_point,
+        "Proof": f"{report.proof}: {report.proof_words}" if report.proof else "",
     }
 
 

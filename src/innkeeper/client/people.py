@@ -18,6 +18,7 @@ class People:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self.tokens = Tokens(transport)
+        self.sessions = Sessions(transport)
 
     def list(self) -> wire.UserList:
         """Everybody, and every group, who has an account or a role here."""
@@ -69,6 +70,25 @@ class People:
             "name": name,
         }
         self._transport.send(calls.take_role(query))
+
+
+class Sessions:
+    """One's own sessions, and for an administrator everybody's."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, everybodys: bool = False) -> wire.SessionList:
+        """Oldest first, with where each began and when it was used last."""
+        return self._transport.whole(calls.sessions(everybodys))
+
+    def end(self, session_id: str) -> None:
+        """End one. Raises ``IdentityError`` (0x80070490) where there is none."""
+        self._transport.send(calls.end_session(session_id))
+
+    def end_all(self, user: str = "", realm: str = "") -> int:
+        """End all of one's own, or all of somebody's; how many."""
+        return self._transport.send(calls.end_sessions(user, realm)).ended
 
 
 class Tokens:

@@ -63,7 +63,7 @@ class Accounts:
         if await self._store.get(name) is not None:
             raise _taken(name)
         now = self._clock.now()
-        hashed = await self._passwords.hash(password)
+        hashed = await self._passwords.hash(password, name)
         account = Account(name=name, password_hash=hashed, created_at=now, changed_at=now)
         if not await self._store.add(account):
             raise _taken(name)
@@ -71,8 +71,8 @@ class Accounts:
 
     async def set_password(self, name: str, password: str) -> Account:
         """Set its password; whoever is logged in with the former one no longer is."""
-        await self.get(name)
-        hashed = await self._passwords.hash(password)
+        account = await self.get(name)
+        hashed = await self._passwords.hash(password, account.name)
         return await self._change(name, password_hash=hashed, changed_at=self._clock.now())
 
     async def set_disabled(self, name: str, disabled: bool) -> Account:

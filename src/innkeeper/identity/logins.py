@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from innkeeper.errors import NotAuthenticated
 from innkeeper.identity.audit import Audit
-from innkeeper.identity.caller import Caller, Proof
+from innkeeper.identity.caller import LOCAL_REALM, Caller, Proof
+from innkeeper.identity.even_pace import EvenPace
 from innkeeper.identity.grants import Grants
 from innkeeper.identity.lockout import Lockout
 from innkeeper.identity.realms import Known
@@ -38,6 +39,7 @@ class Logins:
     ) -> None:
         self._clock = clock
         self._realms: Mapping[str, Realm] = {realm.name.casefold(): realm for realm in realms}
+        self._paces = {realm.name: EvenPace(clock) for realm in realms}
         self._tickets = tickets
         self._grants = grants
         self._sessions = sessions
@@ -63,17 +65,22 @@ class Logins:
             )
         account = f"{user.casefold()[:256]}@{asked.name}"
         self._lockout.charge(account, address)
+        pace, began = self._paces[asked.name], self._clock.monotonic()
         try:
             known = await asked.check(user, password) if user and password else None
         except BaseException:
             self._lockout.refund(account, address)
             raise
         if known is None:
+            # Innkeeper's own accounts cost the same work whether they are there or not.
+            if asked.name != LOCAL_REALM:
+                await pace.refuse(began)
             await self._audit.shut_out(account, address, "the name or the password is not right")
             raise NotAuthenticated(
                 "The user name or the password is not right.",
                 advice=f"Check both, and that the realm is {asked.name}.",
             )
+        pace.note(began)
         self._lockout.right(account, address)
         return await self._caller(asked.name, known, Proof.PASSWORD, address), known
 

@@ -115,6 +115,11 @@ class MemorySessionStore:
         """The session of this digest."""
         return self._sessions.get(digest)
 
+    async def list(self, owner: Person | None = None) -> Sequence[Session]:
+        """All, or one person's; oldest first."""
+        found = [each for each in self._sessions.values() if owner is None or each.owner == owner]
+        return sorted(found, key=lambda each: (each.created_at, each.digest))
+
     async def seen(self, digest: str, at: dt.datetime) -> None:
         """Write down when it was last used."""
         if digest in self._sessions:
@@ -126,7 +131,7 @@ class MemorySessionStore:
 
     async def delete_of(self, owner: Person) -> int:
         """End all of one person's; how many."""
-        return self._forget(lambda each: (each.realm, each.known.user) == (owner.realm, owner.user))
+        return self._forget(lambda each: each.owner == owner)
 
     async def purge(self, *, seen_before: dt.datetime, now: dt.datetime) -> int:
         """Forget those that are over, or were not used since ``seen_before``; how many."""

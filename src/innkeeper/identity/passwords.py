@@ -9,12 +9,10 @@ from typing import TypeVar
 
 import argon2
 
-from innkeeper.errors import ErrorCode, InvalidArgument, ServiceError
+from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.identity.password_policy import LONGEST, PasswordPolicy
 
 T = TypeVar("T")
-
-SHORTEST = 10
-LONGEST = 1024
 
 #: Threads that hash at once, each with its 32 MiB; and how many checks may wait for one.
 _THREADS = 2
@@ -24,7 +22,10 @@ _MAX_WAITING = 64
 class Passwords:
     """Hashes and checks passwords, off the event loop."""
 
-    def __init__(self, hasher: argon2.PasswordHasher | None = None) -> None:
+    def __init__(
+        self, hasher: argon2.PasswordHasher | None = None, policy: PasswordPolicy | None = None
+    ) -> None:
+        self._policy = policy or PasswordPolicy()
         self._hasher = hasher or argon2.PasswordHasher(time_cost=3, memory_cost=32 * 1024, parallelism=1)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="innkeeper-password")
         self._waiting = 0
@@ -34,13 +35,9 @@ class Passwords:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def hash(self, password: str) -> str:
-        """What is kept of a new password. Raises ``InvalidArgument`` for one that will not do."""
-        if not SHORTEST <= len(password) <= LONGEST:
-            raise InvalidArgument(
-                f"A password has {SHORTEST} to {LONGEST} characters; this one has {len(password)}.",
-                advice="A few words in a row are easy to remember and hard to guess.",
-            )
+    async def hash(self, password: str, user: str = "") -> str:
+        """What is kept of ``user``'s new password. Raises ``InvalidArgument`` for one that will not do."""
+        self._policy.check(password, user)
         return await self._in_thread(lambda: self._hasher.hash(password))
 
     async def matches(self, password: str, kept: str | None) -> bool:
@@ -50,8 +47,8 @@ class Passwords:
         return await self._in_thread(lambda: self._matches(password, kept))
 
     def _matches(self, password: str, kept: str | None) -> bool:
-        if kept is None:
-            self._nobodys = self._nobodys or self._hasher.hash("nobody's password")
+        # Made at the first check of all, not at the first for nobody: that one would take twice as long.
+        self._nobodys = self._nobodys or self._hasher.hash("nobody's password")
         try:
             return self._hasher.verify(kept or self._nobodys, password) and kept is not None
         except (argon2.exceptions.VerifyMismatchError, argon2.exceptions.InvalidHashError):

@@ -98,6 +98,9 @@ class SessionStore(Protocol):
     async def get(self, digest: str) -> Session | None:
         """Return the session of this digest."""
 
+    async def list(self, owner: Person | None = None) -> Sequence[Session]:
+        """Return all sessions, or one person's; oldest first."""
+
     async def seen(self, digest: str, at: dt.datetime) -> None:
         """Record a session's last use. A crash may lose it."""
 

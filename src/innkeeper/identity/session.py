@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 
+from innkeeper.identity.caller import Person
 from innkeeper.identity.realms import Known
 
 
@@ -22,6 +23,11 @@ class Session:
     seen_at: dt.datetime
     #: When it ends, used or not.
     expires_at: dt.datetime
+
+    @property
+    def owner(self) -> Person:
+        """Whose it is."""
+        return Person(user=self.known.user, realm=self.realm)
 
     @property
     def id(self) -> str:

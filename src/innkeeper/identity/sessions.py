@@ -7,11 +7,11 @@ import datetime as dt
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
-from innkeeper.errors import ServiceError
+from innkeeper.errors import ErrorCode, IdentityError, ServiceError
 from innkeeper.identity.caller import Caller, Person
 from innkeeper.identity.ports import SessionStore
 from innkeeper.identity.realms import Known
@@ -80,6 +80,28 @@ class Sessions:
         if now - session.seen_at > _SEEN_EVERY:
             await self._store.seen(session.digest, now)
         return session
+
+    async def list(self, owner: Person | None = None) -> Sequence[Session]:
+        """All that last, or one person's; oldest first."""
+        now = self._clock.now()
+        return [
+            each
+            for each in await self._store.list(owner)
+            if now < each.expires_at and now - each.seen_at <= self._lifetime.idle
+        ]
+
+    async def end(self, session_id: str, owner: Person | None = None) -> None:
+        """End the one of this id, among all or one person's. Raises ``IdentityError`` (0x80070490)."""
+        found = [each for each in await self._store.list(owner) if each.id == session_id]
+        if not found:
+            raise IdentityError(
+                f"There is no session {session_id[:64]}.",
+                code=ErrorCode.ERROR_NOT_FOUND,
+                advice="innkeeper session list shows all of them.",
+            )
+        for each in found:
+            await self._store.delete(each.digest)
+        self._on_end()
 
     async def close(self, secret: str) -> bool:
         """End it; whether there was one."""

@@ -25,6 +25,8 @@ _BELIEVED: Final = 30.0
 _BELIEVED_AWAY: Final = 300.0
 _REMEMBERED: Final = 10_000
 
+_NOT_RIGHT: Final = (ldap.INVALID_CREDENTIALS, ldap.UNWILLING_TO_PERFORM, ldap.INAPPROPRIATE_AUTH)
+
 T = TypeVar("T")
 
 
@@ -97,11 +99,16 @@ class DirectoryRealm:
         with self._connected() as connection:
             self._bind(connection)
             person = self._find(connection, user)
-            if person is None:
-                return None
+            # Also for nobody: whether a second question follows is seen on the wire, and in the time.
+            dn = person.dn if person else f"cn=nobody,{self._directory.base}"
             try:
-                connection.simple_bind_s(person.dn, password)
-            except (ldap.INVALID_CREDENTIALS, ldap.UNWILLING_TO_PERFORM, ldap.INAPPROPRIATE_AUTH):
+                connection.simple_bind_s(dn, password)
+            except _NOT_RIGHT:
+                return None
+            except ldap.LDAPError:
+                if person is not None:
+                    raise
+            if person is None:
                 return None
             self._bind(connection)
             return self._known(connection, person)

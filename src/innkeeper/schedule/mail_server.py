@@ -42,7 +42,10 @@ def parse(text: str) -> MailServer:
     Raises ``ScheduleError`` (0x80041318, node ``Server``); a password in it is refused, as definitions
     are shown, exported and kept.
     """
-    address = urlsplit(text if "://" in text else f"smtp://{text}")
+    try:
+        address = urlsplit(text if "://" in text else f"smtp://{text}")
+    except ValueError:  # a bracket that no address ends with
+        raise _refused(text, "it is not an SMTP server") from None
     try:
         port = address.port
     except ValueError:

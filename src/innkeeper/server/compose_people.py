@@ -10,6 +10,7 @@ from functools import partial
 
 from innkeeper.errors import InvalidArgument
 from innkeeper.identity.audit import Audit
+from innkeeper.identity.password_policy import PasswordPolicy, refused_in
 from innkeeper.identity.ports import Realm, TicketRealm
 from innkeeper.identity.realms import Known
 from innkeeper.identity.roles import Grant, Role
@@ -37,9 +38,28 @@ async def compose_people(
             idle=dt.timedelta(hours=settings.session_idle_hours),
             whole=dt.timedelta(days=settings.session_days),
         ),
+        policy=await asyncio.to_thread(_policy, settings),
     )
     opened.callback(found.passwords.close)
     return found
+
+
+def _policy(settings: Settings) -> PasswordPolicy:
+    listed: frozenset[str] = frozenset()
+    if settings.refused_passwords is not None:
+        try:
+            with settings.refused_passwords.open(encoding="utf-8", errors="replace") as lines:
+                listed = refused_in(lines)
+        except OSError as error:
+            raise InvalidArgument(
+                f"The list {settings.refused_passwords} of passwords cannot be read: {error.strerror}.",
+                advice="Name a text file with a password a line, or leave refused_passwords out.",
+            ) from error
+    return PasswordPolicy(
+        shortest=settings.shortest_password,
+        refuses_common=settings.refuse_common_passwords,
+        refused=listed,
+    )
 
 
 def _realms(settings: Settings) -> list[Realm]:

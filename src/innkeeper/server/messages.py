@@ -154,6 +154,8 @@ def report_message(report: Report) -> wire.ReportMessage:
         findings=tuple(
             wire.FindingMessage.model_validate(finding, from_attributes=True) for finding in report.findings
         ),
+        proof=report.proof,
+        proof_words=report.proof_words,
     )
 
 

@@ -108,6 +108,12 @@ class Settings(BaseModel):
     session_idle_hours: float = Field(default=12.0, gt=0)
     #: Days after which each session ends.
     session_days: float = Field(default=7.0, gt=0)
+    #: Characters that a new password of an account of Innkeeper's own has at least.
+    shortest_password: int = Field(default=10, ge=8, le=128)
+    #: Whether new passwords that are guessed first are refused: common words with digits, keys in a row.
+    refuse_common_passwords: bool = True
+    #: A text file of passwords that are refused too, one a line, such as those of a breach.
+    refused_passwords: Path | None = None
     #: libvirt URIs of the hosts, each with a name of your own before it if you like (`attic=qemu+ssh://…`);
     #: empty for this computer's own: the system's libvirt where it answers, else the embedded driver.
     hypervisors: tuple[str, ...] = ()

@@ -151,11 +151,15 @@ class SqlSessionStore:
         """Return the session of this digest."""
         query = sa.select(sessions).where(sessions.c.digest == digest)
         row = await self._database.read(lambda c: c.execute(query).one_or_none())
-        if row is None:
-            return None
-        kept = dict(row._mapping)
-        del kept["holder"]
-        return Session(**kept | {"known": _KNOWN.validate_json(row.known)})
+        return None if row is None else _session(row)
+
+    async def list(self, owner: Person | None = None) -> Sequence[Session]:
+        """Return all sessions, or one person's; oldest first."""
+        query = sa.select(sessions).order_by(sessions.c.created_at, sessions.c.digest)
+        if owner is not None:
+            query = query.where((sessions.c.realm == owner.realm) & (sessions.c.holder == owner.user))
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [_session(row) for row in rows]
 
     async def seen(self, digest: str, at: dt.datetime) -> None:
         """Record a session's last use. A crash may lose it."""
@@ -183,6 +187,12 @@ def _row(kept: Token | Session) -> dict[str, object]:
     """The fields that are kept as they are, and what the realm knew."""
     row = {field.name: getattr(kept, field.name) for field in dataclasses.fields(kept)}
     return row | {"holder": kept.known.user, "known": _KNOWN.dump_json(kept.known).decode()}
+
+
+def _session(row: sa.Row[tuple[object, ...]]) -> Session:
+    kept = dict(row._mapping)
+    del kept["holder"]
+    return Session(**kept | {"known": _KNOWN.validate_json(row.known)})
 
 
 def _token(row: sa.Row[tuple[object, ...]]) -> Token:

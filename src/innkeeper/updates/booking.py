@@ -10,6 +10,7 @@ from typing import Final
 
 from innkeeper.channels.ports import PackageChange
 from innkeeper.updates.health.finding import Finding
+from innkeeper.wire.states import Proof as Proof
 from innkeeper.wire.states import UpdateStatus
 from innkeeper.wire.states import Verdict as Verdict
 
@@ -198,3 +199,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
     #: At whose wish it rebooted, for a person; empty where it did not.
     reboot_words: str = ""
+    #: How much stands behind the guest's word that it was updated; ``None`` where no update was looked at.
+    proof: Proof | None = None
+    #: The same in a sentence.
+    proof_words: str = ""

@@ -20,6 +20,7 @@ from innkeeper.machines.undo.point import BaseRecord, Consistency, UndoPlan
 from innkeeper.updates import health
 from innkeeper.updates.booking import DiskChecksum
 from innkeeper.updates.policy import UndoPointPolicy
+from innkeeper.updates.proof import Evidence
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import (
     JsonObject,
@@ -210,15 +211,21 @@ class Greeted:
 
     #: The boot that it answered from.
     first_boot: str
+    #: What the host had seen its QEMU write by then; ``None`` where it cannot say.
+    written_bytes: int | None = None
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
-        return {"first_boot": self.first_boot}
+        return {"first_boot": self.first_boot, "written_bytes": self.written_bytes}
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
-        return cls(first_boot=get_str(data, "first_boot"))
+        written = data.get("written_bytes")
+        return cls(
+            first_boot=get_str(data, "first_boot"),
+            written_bytes=written if isinstance(written, int) else None,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -326,15 +333,20 @@ class Soaked:
 
     #: What is worse than before, and does not count.
     findings: tuple[health.Finding, ...]
+    #: What is proved of the update; ``None`` in journals of releases that did not look.
+    evidence: Evidence | None = None
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
-        return {"findings": _findings_to_json(self.findings)}
+        return {
+            "findings": _findings_to_json(self.findings),
+            "evidence": self.evidence.to_json() if self.evidence else None,
+        }
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
-        return cls(findings=_findings(data))
+        return cls(findings=_findings(data), evidence=get_optional(data, "evidence", Evidence.from_json))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

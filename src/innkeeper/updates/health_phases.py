@@ -19,6 +19,8 @@ from innkeeper.updates.jobs import disturbed_by, excused
 from innkeeper.updates.jobs import told as told_of_jobs
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Run
+from innkeeper.updates.proof import Evidence, finding_of
+from innkeeper.updates.proving import prove
 from innkeeper.wire.guest_facts import Ability
 
 #: A fault that nothing is on its way to mend has this long to pass after all.
@@ -68,8 +70,12 @@ async def soak(run: Run) -> Soaked:
     suspected, boot, has_rebooted = frozenset[str](), run.fact(Healthy).healthy_boot, False
     told = {finding.sentence for finding in run.fact(Healthy).findings}
     found: list[health.Finding] = []
+    evidence: Evidence | None = None
     for _ in range(_MOST_WATCHES):
-        await run.clock.sleep(run.policy.soak_seconds)
+        if evidence is None:
+            evidence = await prove(run, run.policy.soak_seconds)
+        else:
+            await run.clock.sleep(run.policy.soak_seconds)
         later, judgement = await though_stopped(run, lambda: _expect_health(run, run.fact(Healthy).disturbed))
         if later.boot_id != boot:
             if has_rebooted or await _has_panicked(run):
@@ -90,7 +96,10 @@ async def soak(run: Run) -> Soaked:
             break
         earlier, suspected = later, frozenset(finding.subject for finding in loops.findings)
     new = [each for each in found if not each.is_fault and each.unit not in run.fact(Healthy).disturbed]
-    return Soaked(findings=await with_evidence(run, new))
+    return Soaked(
+        findings=(*await with_evidence(run, new), *(finding_of(evidence) if evidence else ())),
+        evidence=evidence,
+    )
 
 
 async def _baseline_by(run: Run, agent: GuestAgent, *, had_agent: bool) -> Baseline:

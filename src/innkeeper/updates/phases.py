@@ -39,6 +39,7 @@ from innkeeper.updates.preparing import (
     is_prepared_or_cannot,
     prepare,
 )
+from innkeeper.updates.proving import written_bytes
 
 #: The phase from whose begin on the guest may have been changed.
 UPDATE = "update"
@@ -149,7 +150,7 @@ async def greet(run: Run) -> Greeted:
         await clocks.set_clock(run, by_agent=True)
     _refuse_done_before(run, agent.hello)
     run.task.log(f"{agent.hello.os_name} answers, with plug-in “{agent.hello.plugin_name}”.")
-    return Greeted(first_boot=agent.hello.boot_id)
+    return Greeted(first_boot=agent.hello.boot_id, written_bytes=await written_bytes(run))
 
 
 async def apply(run: Run) -> Applied:

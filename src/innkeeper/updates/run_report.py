@@ -93,7 +93,8 @@ def _quoted(said: Printed) -> tuple[str, ...]:
 def report_of(run: Run, ending: Ending, frozen: tuple[str, ...], said: Printed, *, now: Clock) -> Report:
     """Return the report; ``frozen`` and ``said`` are what guest and console are found to say at the end."""
     admitted, left = run.known(Admitted), run.known(Left)
-    tidied = run.known(Tidied)
+    tidied, soaked = run.known(Tidied), run.known(Soaked)
+    evidence = soaked.evidence if soaked else None
     applied, verified = run.known(Applied), run.known(Verified)
     reboots = reboots_of(run, said.panics)
     return Report(
@@ -125,6 +126,8 @@ def report_of(run: Run, ending: Ending, frozen: tuple[str, ...], said: Printed, 
         checksums=tuple(each for each in verified.checksums if each.before) if verified else (),
         undo_point=undo_point_words(run),
         findings=_findings_of(run),
+        proof=evidence.proof if evidence else None,
+        proof_words=evidence.words if evidence else "",
     )
 
 

@@ -168,6 +168,36 @@ class TokenList(Paged):
     tokens: tuple[TokenMessage, ...]
 
 
+class SessionMessage(Message):
+    """Somebody who is logged in."""
+
+    id: str
+    owner: str
+    #: Where they logged in from.
+    address: str
+    created_at: AwareDatetime
+    #: When it was used last, to the minute.
+    seen_at: AwareDatetime
+    #: When it ends, used or not.
+    expires_at: AwareDatetime
+    #: Whether this very request came by it.
+    is_own: bool
+
+
+class SessionList(Paged):
+    """Sessions, oldest first."""
+
+    entries_field = "sessions"
+
+    sessions: tuple[SessionMessage, ...]
+
+
+class SessionsEnded(Message):
+    """So many sessions were ended."""
+
+    ended: int
+
+
 class TokenMade(Message):
     """A new token; its secret is never shown again."""
 

@@ -31,6 +31,7 @@ from innkeeper.wire.states import (
     GuestWay,
     LogLevel,
     MachineState,
+    Proof,
     RollBack,
     TaskResult,
     UpdateStatus,
@@ -467,6 +468,11 @@ class ReportMessage(Message):
     undo_point: str = ""
     findings: tuple[FindingMessage, ...] = ()
     reboot_words: str = ""
+    #: What stands behind the guest's word: ``claimed``, ``consistent`` or ``contradicted``; null without an
+    #: update that was looked at.
+    proof: Proof | None = None
+    #: The same in a sentence.
+    proof_words: str = ""
 
 
 class UpdateDetail(Message):

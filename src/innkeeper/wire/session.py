@@ -135,6 +135,8 @@ class _Session:
         self._output: Deque[bytes] = collections.deque()
         #: How many bytes wait to be taken.
         self.output_size = 0
+        #: How many whole frames have come, those that mean nothing too.
+        self.frames_received = 0
         self._takers = {
             FrameKind.PART: self._take_part,
             FrameKind.PING: self._take_ping,
@@ -167,6 +169,7 @@ class _Session:
 
     def _take_all(self, frames: Sequence[Decoded]) -> Events:
         events: Events = []
+        self.frames_received += len(frames)
         for decoded in frames:
             if type(decoded) is Frame and decoded[0] is _DATA and self.is_begun:
                 # Nearly all bytes come this way: in a guest each call on it is felt.

@@ -244,6 +244,17 @@ _ROLL_BACKS: Mapping[RollBack, str] = {
 }
 
 
+class Proof(enum.StrEnum):
+    """How much stands behind a guest's word that it was updated."""
+
+    #: Nothing: there was nothing to see it by.
+    CLAIMED = "claimed"
+    #: What the host saw, and what the guest said when it was asked again, fit it. Who lies well passes.
+    CONSISTENT = "consistent"
+    #: The host saw something else, or the guest said so itself.
+    CONTRADICTED = "contradicted"
+
+
 class Verdict(enum.StrEnum):
     """What became of an update run."""
 

@@ -68,6 +68,26 @@ def revoke_token(token_id: str) -> Call[Nothing]:
     return delete(f"/v1/tokens/{quoted(token_id)}")
 
 
+def sessions(everybodys: bool) -> Call[wire.SessionList]:
+    """The caller's sessions, or everybody's."""
+    return get("/v1/sessions", wire.SessionList, everybodys=everybodys)
+
+
+def end_session(session_id: str) -> Call[Nothing]:
+    """End a session."""
+    return delete(f"/v1/sessions/{quoted(session_id)}")
+
+
+def end_sessions(user: str, realm: str) -> Call[wire.SessionsEnded]:
+    """End all sessions of a person; the caller's own where no name is given."""
+    return Call(
+        method="DELETE",
+        path="/v1/sessions",
+        answer=wire.SessionsEnded,
+        query={"user": user, "realm": realm},
+    )
+
+
 def log_in_by_ticket() -> Call[wire.LoginMessage]:
     """Begin a session by a Kerberos ticket, which travels in a header."""
     return post("/v1/login/ticket", wire.LoginMessage)

@@ -225,6 +225,8 @@ def parse(text: str, root: str) -> etree._Element:
     parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=False)
     try:
         node = etree.fromstring(text.encode(), parser)
+    except UnicodeEncodeError as error:
+        raise InvalidArgument("The machine's definition has characters that no text has.") from error
     except etree.XMLSyntaxError as error:
         raise InvalidArgument(f"The machine's definition is no XML: {error}.") from error
     if node.tag != root:

@@ -26,7 +26,7 @@ class SocketPipe(asyncio.BufferedProtocol):
         self._unread: collections.deque[bytes] = collections.deque()
         self._unread_bytes = 0
         self._reader: asyncio.Future[None] | None = None
-        self._take: Callable[[bytes | memoryview], bool] | None = None
+        self._take: Callable[[bytes | memoryview], int] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._closed = asyncio.Event()
@@ -67,7 +67,7 @@ class SocketPipe(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    def hear(self, take: Callable[[bytes | memoryview], bool]) -> None:
+    def hear(self, take: Callable[[bytes | memoryview], int]) -> None:
         """Offer ``take`` what comes, in the turn that reads it; what it leaves is there for ``read``."""
         self._take = take
 
@@ -91,10 +91,13 @@ class SocketPipe(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Accept the bytes that were read."""
         # Nothing overtakes what waits for ``read``.
-        if self._take is not None and not self._unread and self._take(self._buffer[:nbytes]):
+        taken = 0
+        if self._take is not None and not self._unread:
+            taken = self._take(self._buffer[:nbytes])
+        if taken == nbytes:
             return
-        self._unread.append(bytes(self._buffer[:nbytes]))
-        self._unread_bytes += nbytes
+        self._unread.append(bytes(self._buffer[taken:nbytes]))
+        self._unread_bytes += nbytes - taken
         if self._unread_bytes > _MOST_UNREAD_BYTES and self._transport is not None:
             self._transport.pause_reading()
         self._wake_reader()

@@ -31,6 +31,8 @@ class Behaviour(enum.StrEnum):
     DISTURBS_A_JOB = "disturbs_a_job"
     #: The agent itself says that it failed.
     FAILS = "fails"
+    #: The agent says that it went well, and nothing was done.
+    LIES = "lies"
     #: It asks for a reboot, which the host gives.
     NEEDS_REBOOT = "needs_reboot"
     #: It reboots by itself, and goes on afterwards.
@@ -361,7 +363,8 @@ def _apply(guest: Guest, at: float, about: str) -> Fate:
     if not task.packages:  # else a kill between the disk and the memory has this done again
         old = guest.disk.packages["base"]
         task.packages = [["base", old, f"1.0-{int(old.rpartition('-')[2]) + 1}"]]
-    guest.disk.packages["base"] = task.packages[0][2]
+    if task.behaviour != Behaviour.LIES:
+        guest.disk.packages["base"] = task.packages[0][2]
     return Fate.LIVES
 
 

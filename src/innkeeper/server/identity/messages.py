@@ -6,9 +6,10 @@ import datetime as dt
 from collections.abc import Sequence
 
 from innkeeper.identity.account import Account
-from innkeeper.identity.caller import LOCAL_REALM
+from innkeeper.identity.caller import LOCAL_REALM, Caller
 from innkeeper.identity.granted import Granted
 from innkeeper.identity.roles import Grant
+from innkeeper.identity.session import Session
 from innkeeper.identity.token import Token
 from innkeeper.wire import identity as wire
 
@@ -56,4 +57,17 @@ def token_message(token: Token, now: dt.datetime) -> wire.TokenMessage:
         used_at=token.used_at,
         revoked_at=token.revoked_at,
         good=token.is_good(now),
+    )
+
+
+def session_message(session: Session, caller: Caller) -> wire.SessionMessage:
+    """Return a session as a message, without its digest."""
+    return wire.SessionMessage(
+        id=session.id,
+        owner=str(session.owner),
+        address=session.address,
+        created_at=session.created_at,
+        seen_at=session.seen_at,
+        expires_at=session.expires_at,
+        is_own=caller.person == session.owner and caller.by == session.id,
     )

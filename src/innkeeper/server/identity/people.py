@@ -10,6 +10,7 @@ from innkeeper.identity.audit import Audit
 from innkeeper.identity.grants import Grants, Standing
 from innkeeper.identity.lockout import Lockout
 from innkeeper.identity.logins import Logins
+from innkeeper.identity.password_policy import PasswordPolicy
 from innkeeper.identity.passwords import Passwords
 from innkeeper.identity.ports import AccountStore, GrantStore, Realm, SessionStore, TicketRealm, TokenStore
 from innkeeper.identity.sessions import Lifetime, Sessions
@@ -51,9 +52,10 @@ def people(
     tickets: Sequence[TicketRealm] = (),
     standing: Standing | None = None,
     lifetime: Lifetime,
+    policy: PasswordPolicy | None = None,
 ) -> People:
     """Compose them; ``realms`` are those beside Innkeeper's own accounts."""
-    passwords, revocations = Passwords(), Revocations()
+    passwords, revocations = Passwords(policy=policy), Revocations()
     accounts = Accounts(stores.accounts, passwords, clock, revocations.happened)
     grants = Grants(stores.grants, clock, standing, revocations.happened)
     sessions = Sessions(stores.sessions, clock, lifetime, revocations.happened)

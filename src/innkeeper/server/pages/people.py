@@ -18,6 +18,7 @@ from innkeeper.wire.identity import (
     GrantRequest,
     ReachName,
     RoleName,
+    SessionList,
     TokenList,
     TokenMade,
     TokenRequest,
@@ -141,6 +142,13 @@ async def revoke(request: Request) -> Response:
     return RedirectResponse("/account", 303)
 
 
+async def end_session(request: Request) -> Response:
+    """End one of one's own sessions, or all of them."""
+    session_id = (await read_form(request)).text("id")
+    await Door(request).delete(f"/sessions/{session_id}" if session_id else "/sessions")
+    return RedirectResponse("/account", 303)
+
+
 async def change_password(request: Request) -> Response:
     """Change one's own password."""
     form = await read_form(request)
@@ -204,6 +212,7 @@ async def _account(
     tokens = (await whole(Door(request), "/tokens", TokenList)).tokens
     values = {
         "tokens": tokens,
+        "sessions": (await whole(Door(request), "/sessions", SessionList)).sessions,
         "made": made,
         "mistakes": mistakes or [],
         "roles": [role.value for role in RoleName],

@@ -98,6 +98,7 @@ KNOWN: tuple[tuple[str, str, Endpoint], ...] = (
     ("/account", "GET", people.account),
     ("/account/tokens", "POST", people.make_token),
     ("/account/revoke", "POST", people.revoke),
+    ("/account/end", "POST", people.end_session),
     ("/account/password", "POST", people.change_password),
     ("/logout", "POST", login.log_out),
 )

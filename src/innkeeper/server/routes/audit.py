@@ -12,6 +12,7 @@ from pydantic import AwareDatetime
 from innkeeper.identity.audit import Audit, Entry, Head, Search
 from innkeeper.identity.roles import Role
 from innkeeper.server.identity.needs import needs
+from innkeeper.server.identity.subjects import MAX_ID
 from innkeeper.server.routes.asking import TheHouse
 from innkeeper.wire import audit as wire
 
@@ -27,7 +28,7 @@ async def list_audit(
     action: str | None = None,
     on: str | None = None,
     since: AwareDatetime | None = None,
-    before: int | None = None,
+    before: Annotated[int | None, Query(ge=0, le=MAX_ID)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> wire.AuditList:
     """Entries, newest first, page by page."""
@@ -39,7 +40,7 @@ async def list_audit(
 
 @router.get("/verify", operation_id="verify_audit", dependencies=needs(Role.ADMINISTRATOR))
 async def verify_audit(
-    house: TheHouse, number: Annotated[int | None, Query(ge=1)] = None, seal: str | None = None
+    house: TheHouse, number: Annotated[int | None, Query(ge=1, le=MAX_ID)] = None, seal: str | None = None
 ) -> wire.AuditVerdict:
     """Whether an entry was changed, removed or moved; ``number`` and ``seal`` are those known from before."""
     known = Head(number=number, seal=seal) if number is not None and seal is not None else None
