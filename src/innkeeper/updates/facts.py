@@ -409,16 +409,21 @@ class Merged:
 
     #: Who held the disks past the end of the window; empty where nobody did.
     held_by: str
-    merged_at: dt.datetime
+    #: ``None`` in journals of releases that did not note it.
+    merged_at: dt.datetime | None
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
-        return {"held_by": self.held_by, "merged_at": self.merged_at.isoformat()}
+        merged_at = None if self.merged_at is None else self.merged_at.isoformat()
+        return {"held_by": self.held_by, "merged_at": merged_at}
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
-        return cls(held_by=get_str(data, "held_by"), merged_at=get_moment(data, "merged_at"))
+        return cls(
+            held_by=get_or(data, "held_by", as_str, ""),
+            merged_at=get_moment(data, "merged_at") if data.get("merged_at") else None,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -71,7 +71,7 @@ def reboots_of(run: Run, panics: int) -> Reboots:
 
 def _after_probation(run: Run) -> tuple[str, ...]:
     merged = run.known(Merged)
-    if merged is None or not merged.held_by:
+    if merged is None or not merged.held_by or merged.merged_at is None:
         return ()
     at = f"{merged.merged_at:%Y-%m-%d %H:%M} UTC"
     return (f"It was on probation until {at}, as its merge was held up: “{merged.held_by}”.",)
