@@ -1,0 +1,152 @@
+"""A kit tells of a guest what the task agent tells of it: the same statement, found by ``sh``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from innkeeper.agent import effect, evidence
+from innkeeper.agent.health import health
+from innkeeper.agent.places import Places
+from innkeeper.channels.health_statements import read_health
+from innkeeper.channels.ports import HealthReport
+from innkeeper.wire.guest_facts import Ability
+from tests.kits.rig import SHELLS, LocalCommands, session_with
+
+_SYSTEMCTL = """#!/bin/sh
+case "$1 $*" in
+is-system-running*) echo degraded; exit 1 ;;
+*LoadState*)
+    printf 'LoadState=loaded\\nActiveState=failed\\nSubState=failed\\nResult=exit-code\\nExecMainCode=1\\n'
+    printf 'ExecMainStatus=3\\nNRestarts=2\\nStateChangeTimestamp=Tue 2026-12-01\\n' ;;
+show*)
+    cat <<'END'
+Id=shop.service
+Names=shop.service till.service
+Job=0
+ActiveState=active
+SubState=running
+Type=simple
+NRestarts=7
+RemainAfterExit=no
+UnitFileState=enabled
+FragmentPath=/etc/systemd/system/shop.service
+WantedBy=multi-user.target
+RequiredBy=
+TriggeredBy=shop.socket
+Triggers=a.service b.service
+StateChangeTimestampMonotonic=0
+
+Id=odd\\x2d"name".service
+Names=odd\\x2d"name".service
+Job=12
+ActiveState=failed
+SubState=failed
+Type=oneshot
+NRestarts=
+RemainAfterExit=yes
+UnitFileState=static
+StateChangeTimestampMonotonic=0
+
+Id=once.service
+Names=once.service
+ActiveState=inactive
+Type=oneshot
+RemainAfterExit=no
+UnitFileState=enabled
+
+Id=kept.service
+Names=kept.service
+ActiveState=inactive
+Type=simple
+UnitFileState=enabled-runtime
+
+Id=srv-my\\x20data.mount
+Names=srv-my\\x20data.mount
+ActiveState=failed
+Where=/dev
+FragmentPath=/run/systemd/generator/x.mount
+END
+    ;;
+esac
+"""
+
+
+@pytest.fixture
+def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root over this computer's processes, whose systemd says what it is told to."""
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    (tmp_path / "proc").symlink_to("/proc")
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    (tmp_path / "etc/systemd/system/shop.service").touch()
+    table = "# none\n/dev/vda / ext4 defaults,ro 0 1\nnone /dev\\040x tmpfs rw 0 0\n"
+    (tmp_path / "etc/fstab").write_text(table)
+    checks = tmp_path / "etc/innkeeper/health/required.d"
+    checks.mkdir(parents=True)
+    (checks / "shop").write_text('#!/bin/sh\necho "it is \\"closed\\""; exit 4\n')
+    (checks / "shop").chmod(0o755)
+    program = tmp_path / "bin/systemctl"
+    program.parent.mkdir()
+    program.write_text(_SYSTEMCTL)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return tmp_path
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_kit_says_of_a_guest_what_its_agent_says(guest: Path, shell: str) -> None:
+    """Units, listeners with their owners, mounts, complaints and checks; nothing more, and nothing less."""
+    session = await session_with(LocalCommands(guest, dict(os.environ), SHELLS[shell]))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        report = await session.health(history=True)
+        told = await asyncio.to_thread(_by_the_agent, guest)
+    assert report.details is not None
+    assert told.details is not None
+    assert (report.boot_id, report.kernel, report.system_state) == (told.boot_id, told.kernel, "degraded")
+    assert report.failed_units == told.failed_units == {'odd\\x2d"name".service', "srv-my\\x20data.mount"}
+    assert report.details.units == told.details.units
+    assert report.details.unit_files == told.details.unit_files == {"shop.service"}
+    mine = {one for one in report.details.listeners if one.port == port}
+    assert mine == {one for one in told.details.listeners if one.port == port}
+    assert {one.program for one in mine} != {""}
+    assert ("::1" in {one.address for one in report.details.listeners}) == (
+        "::1" in {one.address for one in told.details.listeners}
+    )
+    assert report.details.any_ports == told.details.any_ports
+    assert report.details.mounts == told.details.mounts
+    assert report.mounts == told.mounts
+    assert dict(report.failed_checks).keys() == dict(told.failed_checks).keys() == {"shop"}
+    assert 'it is "closed"' in report.failed_checks["shop"]
+    assert abs(report.details.uptime - told.details.uptime) < 60
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_what_is_known_of_units_in_trouble_is_told(guest: Path, shell: str) -> None:
+    """In the words of the agent; and a name that is no unit's runs nothing."""
+    session = await session_with(LocalCommands(guest, dict(os.environ), SHELLS[shell]))
+    assert session.knows(Ability.EVIDENCE)
+    names = ["shop.service", "$(touch /tmp/x).service"]
+    told = await session.evidence(names)
+    expected = await asyncio.to_thread(lambda: evidence.evidence(Places(str(guest)), ["shop.service"]))
+    assert told["shop.service"][0] == expected["shop.service"][0]
+    assert "its program ended by exit code 3, started again 2 times" in told["shop.service"][0]
+
+
+@pytest.mark.parametrize(
+    "unit", ["shop.service", "docker.service", "user@1000.service/a.service", "a.socket", "dbus.service"]
+)
+async def test_the_same_units_are_restarted(guest: Path, unit: str) -> None:
+    """A restart that ends what people do is nobody's to make unasked."""
+    session = await session_with(LocalCommands(guest, dict(os.environ)))
+    assert list(await session.restart_units([unit])) == [unit] * effect.may_restart(unit)
+
+
+def _by_the_agent(root: Path) -> HealthReport:
+    # As it travels: rows are lists then.
+    return read_health(json.loads(json.dumps(health(Places(str(root)), history=True))))
