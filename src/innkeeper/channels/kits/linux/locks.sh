@@ -30,15 +30,20 @@ silent_locker() {
     done
 }
 
+# Whether a process is there; one that has ended and that nobody has asked after has no command line. What is in
+# /proc has no size.
+is_there() { [ -n "$(tr '\000' ' ' 2>/dev/null <"/proc/$1/cmdline" | head -c 1)" ]; }
+
 # Program, unit and age of a process, as far as they can be seen.
 describe_process() {
-    if [ -z "$1" ] || [ ! -s "/proc/$1/comm" ]; then
+    if [ -z "$1" ] || ! is_there "$1"; then
         printf 'another program'
         return
     fi
     _unit=$(unit_of_process "$1")
-    _since=$(ls -ld --time-style=+%H:%M "/proc/$1" 2>/dev/null | awk '{ print $6 }')
-    printf '%s%s (process %s%s)' "$(line_of "/proc/$1/comm")" "${_unit:+ of $_unit}" "$1" "${_since:+, since $_since}"
+    _since=$(date -d "@$(stat -c %Y "/proc/$1" 2>/dev/null)" +%H:%M 2>/dev/null)
+    _name=$(line_of "/proc/$1/comm")
+    printf '%s%s (process %s%s)' "${_name:-a program}" "${_unit:+ of $_unit}" "$1" "${_since:+, since $_since}"
 }
 
 # Run a program, again and again while another holds its lock; fails where that lasts.
@@ -65,7 +70,7 @@ pause_for() {
     while [ "$(now_s)" -lt $_until ]; do
         must_stop && fail "It was stopped at the host's request."
         glance
-        [ -n "$1" ] && [ ! -s "/proc/$1/cmdline" ] && return
+        [ -n "$1" ] && ! is_there "$1" && return
     done
 }
 
