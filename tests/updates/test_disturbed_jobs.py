@@ -9,7 +9,8 @@ import pytest
 from innkeeper.hypervisor.simulated.guests import JOB, Behaviour
 from innkeeper.machines.machine import MachineState
 from innkeeper.updates.booking import Verdict
-from tests.updates.inn import Inn
+from tests.updates.dying_engine import DyingEngine, Moment
+from tests.updates.inn import Inn, settle
 from tests.updates.test_lost_answers import Lose
 from tests.updates.test_lost_answers import lose as lose  # a fixture
 
@@ -46,3 +47,24 @@ async def test_a_lost_answer_starts_no_job_twice(tmp_path: Path, lose: Lose, is_
     report = await inn.report(task.id)
     assert (report.verdict, len(report.findings)) == (Verdict.KEPT, 1), report.reasons
     assert inn.guest_disk().files["jobs"] == "started\n"
+
+
+@pytest.mark.parametrize("moment", Moment)
+async def test_a_job_is_started_once_whenever_the_service_dies(tmp_path: Path, moment: Moment) -> None:
+    """The run goes on by itself, and asks the guest again."""
+    inn = Inn(tmp_path)
+    engine = DyingEngine(inn.journal, inn.clock, "jobs", moment)
+    await inn.open(engine)
+    await inn.add(MachineState.RUNNING)
+    started = await inn.start(context=Behaviour.DISTURBS_A_JOB.encode())
+    for _ in range(2000):
+        if engine.is_dead:
+            break
+        await inn.pass_time()
+    assert engine.is_dead
+    await settle()
+    await inn.open()
+    await inn.ended(started.id)
+    assert (await inn.report(started.id)).verdict is Verdict.KEPT
+    assert inn.guest_disk().files["jobs"] == "started\n"
+    assert inn.leftovers() == []

@@ -16,7 +16,7 @@ from innkeeper.updates.phases import FORWARD
 from tests.updates import mortal_service
 
 #: Nothing is to be done in these with a machine that was found running, and so they are no steps.
-IDLE = ("baseline after wake", "prepare after wake", "rest", "forget saved state")
+IDLE = ("baseline after wake", "prepare after wake", "rest", "forget saved state", "jobs")
 
 
 @pytest.mark.slow

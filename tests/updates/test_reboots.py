@@ -12,7 +12,8 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.reboots import Reboots, RebootWatch, Seen
 from innkeeper.wire.events import Event, EventKind
-from tests.updates.inn import Inn
+from tests.updates.dying_engine import DyingEngine, Moment
+from tests.updates.inn import Inn, settle
 
 _START = dt.datetime(2026, 11, 30, 22, tzinfo=dt.UTC)
 
@@ -170,3 +171,30 @@ async def test_a_guest_whose_panic_device_speaks_is_told_as_crashed(
     report = await inn.report(started.id)
     assert "The kernel of web-1 crashed, as its panic device said" in report.reasons[0]
     assert report.verdict is Verdict.ROLLED_BACK
+
+
+@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("step", ["console", "look back"])
+async def test_a_console_is_quoted_whenever_the_service_dies(
+    tmp_path: Path, step: str, moment: Moment
+) -> None:
+    """What was read before the machine was turned off is in the journal."""
+    inn = Inn(tmp_path)
+    engine = DyingEngine(inn.journal, inn.clock, step, moment)
+    await inn.open(engine)
+    await inn.add(MachineState.RUNNING)
+    # An update that never tells its end is asked after; one that does is not.
+    behaviour = Behaviour.HANG if step == "look back" else Behaviour.EMERGENCY
+    started = await inn.start(context=behaviour.encode())
+    for _ in range(2000):
+        if engine.is_dead:
+            break
+        await inn.pass_time()
+    assert engine.is_dead
+    await settle()
+    await inn.open()
+    await inn.ended(started.id)
+    report = await inn.report(started.id)
+    assert report.verdict is Verdict.ROLLED_BACK
+    assert ("You are in emergency mode" in " ".join(report.reasons)) is (step == "console")
+    assert inn.leftovers() == []

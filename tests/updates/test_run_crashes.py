@@ -31,10 +31,17 @@ BAD_STEPS = (
 
 #: Phases that have nothing to do with machines found like this, and are no steps of their runs.
 _IDLE = {
-    MachineState.RUNNING: ("baseline after wake", PREPARE_AFTER_WAKE, "rest", "forget saved state", "let go"),
-    MachineState.PAUSED: ("baseline", PREPARE, "rest", "let go"),
-    MachineState.SAVED: ("baseline", PREPARE, "rest", "let go"),
-    MachineState.TURNED_OFF: ("baseline", PREPARE, "forget saved state"),
+    MachineState.RUNNING: (
+        "baseline after wake",
+        PREPARE_AFTER_WAKE,
+        "rest",
+        "forget saved state",
+        "let go",
+        "jobs",
+    ),
+    MachineState.PAUSED: ("baseline", PREPARE, "rest", "let go", "jobs"),
+    MachineState.SAVED: ("baseline", PREPARE, "rest", "let go", "jobs"),
+    MachineState.TURNED_OFF: ("baseline", PREPARE, "forget saved state", "jobs"),
 }
 
 
