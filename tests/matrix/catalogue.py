@@ -101,7 +101,7 @@ _GOOD_AND_BAD = (
         installed=(_SHOP,), offered=(shop("2.0", after="echo 'cannot migrate the database' >&2; exit 1"),),
     ),
     Case(
-        name="oom", story="the new version eats all memory and is killed", verdict=_BACK, says="ran out of memory",
+        name="oom", story="the new version eats all memory and is killed", verdict=_BACK,
         installed=(shop("1.0", unit=unit_of()),),
         offered=(
             shop("2.0", "#!/usr/bin/python3\nfilled = []\nwhile True: filled.append(b'x' * (8 << 20))\n",
@@ -355,7 +355,7 @@ _TOOLS = (
         offered=(shop("2.0", after="systemctl restart --no-block qemu-guest-agent"),),
     ),
     Case(
-        name="filled", story="a postinst fills the disk to the last byte, and fails", verdict=_BACK, says="no room on /",
+        name="filled", story="a postinst fills the disk to the last byte, and fails", verdict=_BACK, says="No space left on device",
         installed=(_SHOP,),
         offered=(shop("2.0", after="cat /dev/zero >/srv/filler || true; echo more >/srv/more"),),
     ),

@@ -14,8 +14,10 @@ _KILLED = re.compile(r"[Oo]ut of memory: Killed process (\d+) \(([^)]*)\)")
 _NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded|not enough free space", re.IGNORECASE)
 #: A path in a message.
 _PATH = re.compile(r"(?:^|[\s'\"`‘“(:])\.?(/[\w.+~/@:-]*[\w~/])")
-#: Below this a file system is full, in bytes: the package manager has tidied up, and our own reserve is gone.
+#: Below this a file system is full, in bytes and as a share: since it was, the package manager has tidied
+#: up, our own reserve was given back, and so was what the file system had held for its own use.
 _FULL_BYTES = 4 * 1024 * 1024
+_FULL_SHARE = 0.02
 _NO_DISKS = ("proc", "sysfs", "squashfs", "iso9660", "devtmpfs", "devpts", "cgroup2", "autofs", "efivarfs")
 
 
@@ -80,7 +82,8 @@ def _is_full(path: str) -> bool:
     except OSError:
         return False
     has_inodes = not state.f_files or state.f_ffree > 0
-    return bool(state.f_blocks) and (state.f_bfree * state.f_frsize < _FULL_BYTES or not has_inodes)
+    least = max(_FULL_BYTES, _FULL_SHARE * state.f_blocks * state.f_frsize)
+    return bool(state.f_blocks) and (state.f_bfree * state.f_frsize < least or not has_inodes)
 
 
 def _words(places: Places, place: str) -> str:
