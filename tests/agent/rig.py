@@ -29,6 +29,9 @@ from innkeeper.tasks.clock import SystemClock
 from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.events import Event
 
+#: What runs the agent: another Python where ``python -m tests.agent.pythons`` says so.
+PYTHON = os.environ.get("AGENT_PYTHON", sys.executable)
+
 #: As the product's, in a tenth of the time.
 QUICK = Pace(first_greeting=0.2, longest_greeting=1.0, between_greetings=0.05, ping=1.0, pong=10.0)
 MACHINE = "web-1"
@@ -146,7 +149,7 @@ class Guest:
 
     def command(self, *words: str) -> list[str]:
         """The agent's command line in this guest."""
-        python = [sys.executable, "-X", "faulthandler", "-I", "-S"]
+        python = [PYTHON, "-X", "faulthandler", "-I", "-S"]
         return [*python, str(self._bundle), "--root", str(self.root), *words]
 
     async def run(self, *words: str) -> tuple[int, str]:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from innkeeper.machines.guest.bundle import agent_bundle
 
-#: Real older Pythons, where the computer has them beside the one that runs this.
-PYTHONS = sorted(
-    path
-    for version in ("3.6", "3.8", "3.9", "3.13")
-    for path in Path(os.environ.get("PYENV_ROOT", "~/.pyenv"))
-    .expanduser()
-    .glob(f"versions/{version}.*/bin/python3")
-)
+
+def _pythons() -> Iterator[Path]:
+    """Real other Pythons, where the computer has them beside the one that runs this."""
+    versions = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+    with contextlib.suppress(PermissionError):  # another user's
+        for version in ("3.6", "3.8", "3.9", "3.13"):
+            yield from sorted(versions.glob(f"{version}.*/bin/python3"))
+
+
+PYTHONS = list(_pythons())
 
 
 def test_same_sources_give_the_same_bytes() -> None:
@@ -38,6 +42,23 @@ def test_every_module_keeps_to_the_old_grammar(bundle: Path) -> None:
             ast.parse(text, name, feature_version=(3, 6))
             assert "from __future__ import annotations" not in text
     assert {"innkeeper/wire/frames.py", "innkeeper/agent/service.py", "__main__.py"} <= set(modules)
+
+
+def test_no_module_needs_a_newer_library_than_python_3_6_has(bundle: Path, tmp_path: Path) -> None:
+    """Neither a function nor an argument of a later release's standard library is used."""
+    pytest.importorskip("vermin")
+    with zipfile.ZipFile(bundle) as file:
+        file.extractall(tmp_path)
+    command = [sys.executable, "-c", "from vermin import main; main()", "--no-tips", "--eval-annotations"]
+    done = subprocess.run(
+        [*command, "--violations", "-t=3.6-", tmp_path],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Minimum required versions: 3.6" in done.stdout
 
 
 def test_bundle_imports_the_standard_library_and_itself_alone(bundle: Path) -> None:
@@ -61,6 +82,24 @@ def test_bundle_runs_alone(bundle: Path, python: Path, tmp_path: Path) -> None:
     command: list[str | Path] = [python, "-I", "-S", bundle, "--root", tmp_path, "health"]
     done = subprocess.run(command, stdout=subprocess.PIPE, cwd=tmp_path, timeout=60, check=True)
     assert json.loads(done.stdout)["package_database_ok"] in (True, False)
+
+
+@pytest.mark.parametrize("python", [Path(sys.executable), *PYTHONS], ids=lambda path: path.parent.parent.name)
+def test_modules_are_well_inside_other_pythons(bundle: Path, python: Path, tmp_path: Path) -> None:
+    """Each is imported, and reads what kernels, inits and packages write: large files and late times too."""
+    inside = Path(__file__).with_name("checked_inside.py")
+    command: list[str | Path] = [python, "-I", "-S", inside, bundle]
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert " modules are well with Python 3." in done.stdout
 
 
 def test_bundle_installs_itself(bundle: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ _LIBRARY = "/usr/lib/x86_64-linux-gnu/libssl.so.3"
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A guest in which three programs run, booted in the year 2001."""
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
     _write(tmp_path / "proc/stat", "cpu 1 2 3\nbtime 1000000000\n")
     _process(tmp_path, 1, "systemd", "/init.scope", _maps("/usr/lib/systemd/libsystemd.so.0"))
     _process(tmp_path, 7, "nginx", "/system.slice/nginx.service", _maps(f"{_LIBRARY} (deleted)"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.agent.evidence import evidence
+from innkeeper.agent.inits import Inits
 from innkeeper.agent.places import Places
 
 _SYSTEMCTL = """\
@@ -44,7 +44,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
 
 def test_a_unit_tells_how_it_ended_and_what_it_said_last(places: Places) -> None:
     """A line that has no end is cut."""
-    told = evidence(places, ["shop.service"])["shop.service"]
+    told = Inits(places).evidence(["shop.service"])["shop.service"]
     assert told[0] == (
         "failed (failed), result exit-code, its program ended by exit code 3, started again 5 times, "
         "since Mon 2026-11-30 02:00:01 UTC"
@@ -55,11 +55,11 @@ def test_a_unit_tells_how_it_ended_and_what_it_said_last(places: Places) -> None
 
 def test_of_a_unit_that_is_not_there_nothing_is_told(places: Places) -> None:
     """And of one of a user's manager, which answers its user alone, the journal's lines."""
-    assert evidence(places, ["gone.service", "user@1000.service/sync.service"]) == {
+    assert Inits(places).evidence(["gone.service", "user@1000.service/sync.service"]) == {
         "user@1000.service/sync.service": ["2026-11-30T02:00:00+0000 sync[9]: no such folder"]
     }
 
 
-def test_a_guest_without_systemd_tells_nothing(tmp_path: Path) -> None:
+def test_a_guest_without_an_init_that_is_known_tells_nothing(tmp_path: Path) -> None:
     """There are no units."""
-    assert evidence(Places(str(tmp_path)), ["shop.service"]) == {}
+    assert Inits(Places(str(tmp_path))).evidence(["shop.service"]) == {}

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.agent import units
 from innkeeper.agent.backends.apt import read_audit
-from innkeeper.agent.lingering import user_units
-from innkeeper.agent.listeners import Listener, any_ports, listeners, unit_of
+from innkeeper.agent.inits import Inits
+from innkeeper.agent.inits import systemd_units as units
+from innkeeper.agent.inits.lingering import user_units
+from innkeeper.agent.inits.systemd_groups import unit_of
+from innkeeper.agent.listeners import Listener, any_ports, listeners
 from innkeeper.agent.mounts import Mount, mounts
 from innkeeper.agent.places import Places
 from innkeeper.errors import AgentError
@@ -118,8 +120,9 @@ def test_listeners_have_an_owner(tmp_path: Path) -> None:
         (tmp_path / f"proc/{pid}/fd").mkdir()
         (tmp_path / f"proc/{pid}/fd/3").symlink_to(f"socket:[{number}]")
     write(tmp_path, "proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n")
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
     places = Places(str(tmp_path))
-    assert listeners(places) == [
+    assert listeners(places, Inits(places).owner()) == [
         Listener("tcp", "0.0.0.0", 80, "web.service", "nginx"),
         Listener("tcp", "0.0.0.0", 2049, "", ""),
         Listener("udp", "0.0.0.0", 53, "", ""),
@@ -156,7 +159,7 @@ def test_mounts_are_told_with_who_wants_them(tmp_path: Path) -> None:
         "/dev/loop0 /snap/core/1 squashfs ro 0 0\ntmpfs /run/user/1000 tmpfs rw 0 0\n",
     )
     write(tmp_path, "etc/fstab", "# a comment\n/dev/vda1 / ext4 defaults 0 1\n")
-    assert mounts(Places(str(tmp_path)), units.parse(SHOW)) == [
+    assert mounts(Places(str(tmp_path)), units.mounts(units.parse(SHOW))) == [
         Mount("/", "ext4", True, "fstab", "defaults"),
         Mount("/mnt/by hand", "ext4", False, "", ""),
         Mount("/srv", "ext4", False, "fstab", ""),

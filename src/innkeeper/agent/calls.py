@@ -5,8 +5,8 @@ import threading
 from typing import TYPE_CHECKING, Callable, Dict, List
 
 from innkeeper.agent import effect, guest, logons, power
-from innkeeper.agent.evidence import evidence
 from innkeeper.agent.health import health
+from innkeeper.agent.inits import Inits
 from innkeeper.agent.loop import Loop
 from innkeeper.agent.places import Places
 from innkeeper.agent.plugin import PluginError
@@ -52,7 +52,7 @@ class Calls:
             "scan": lambda message: waiting(places),
             "effect": lambda message: _effect(places),
             "restart_units": lambda message: {"units": effect.restart(places, _texts(message["units"]))},
-            "evidence": lambda message: {"evidence": evidence(places, _texts(message["units"]))},
+            "evidence": lambda message: {"evidence": Inits(places).evidence(_texts(message["units"]))},
         }
 
     def answer(self, number: int, message: Message) -> None:
@@ -105,7 +105,9 @@ class Calls:
 
     def _health(self, message: Message) -> Message:
         history = message.get("history") is True
-        return {"health": health(self._places, history, self._agent.boots.told() if history else None)}
+        self._loop.call_from_thread(self._agent.restarts.watch)
+        boots = self._agent.boots.told() if history else None
+        return {"health": health(self._places, history, boots, self._agent.restarts.counts())}
 
     def _set_parameter(self, message: Message) -> Message:
         value = message["value"]

@@ -57,6 +57,22 @@ def ask(argv: List[str], timeout: float = 60.0, extra: Optional[Mapping[str, str
     return Answer(done.returncode, done.stdout.decode("utf-8", "replace"))
 
 
+def begin(argv: List[str]) -> bool:
+    """Start a program that goes on by itself, also when the agent ends; whether it could be started."""
+    try:
+        subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+            start_new_session=True,
+        )
+    except OSError:
+        return False
+    return True
+
+
 class Conversation:
     """A program that runs, its output by lines, and a channel for its status where it has one."""
 

@@ -5,9 +5,9 @@ import re
 import time
 from typing import List
 
-from innkeeper.agent import units
 from innkeeper.agent.backends.locks import HELD
 from innkeeper.agent.command import ask
+from innkeeper.agent.inits import systemd_units as units
 from innkeeper.agent.places import Places
 from innkeeper.agent.plugin import PluginError
 from innkeeper.agent.run import Run
@@ -32,7 +32,7 @@ def find(places: Places, since: float) -> List[str]:
     if not places.has_systemd:
         return []
     try:
-        known = units.properties(places)
+        known = units.properties()
     except PluginError:
         return []
     begun = time.monotonic() - (time.time() - since)

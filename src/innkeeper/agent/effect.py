@@ -4,17 +4,19 @@ import os
 import re
 from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
-from innkeeper.agent.command import ask
-from innkeeper.agent.listeners import unit_of
+from innkeeper.agent.inits import Inits
 from innkeeper.agent.places import Places, read_text
 
 #: A library or program that was replaced, in /proc/*/maps.
 _REPLACED = re.compile(r"\S+ \S*x\S* .*? (/(?:usr|lib|lib32|lib64|bin|sbin|opt)/.*) \(deleted\)$")
 #: What holds the boot together: only a reboot makes it new.
-_CORE = ("dbus.service", "dbus-broker.service")
+_CORE = ("dbus", "dbus-broker", "messagebus", "init.scope")
+#: What systemd has beside services.
+_NO_SERVICES = (".scope", ".socket", ".slice", ".timer", ".mount", ".path", ".swap", ".target", ".device")
 #: Restarting these ends what people do, containers, or the answer to the host.
 _ASKED_FOR = (
-    *("dbus", "systemd-logind", "user@", "session-", "getty@", "serial-getty@", "innkeeper-agent"),
+    *("dbus", "messagebus", "systemd-logind", "elogind", "user@", "session-", "innkeeper-agent"),
+    *("getty", "agetty", "serial-getty@", "net.", "networking", "xdm", "lxdm", "slim", "display-manager"),
     *("docker", "containerd", "crio", "podman", "libvirtd", "virtqemud", "gdm", "sddm", "lightdm"),
 )
 _MOST = 500
@@ -32,11 +34,12 @@ class Stale(NamedTuple):
 def stale(places: Places) -> List[Stale]:
     """Return each program of each unit once, with one of the files."""
     found: Dict[Tuple[str, str], Stale] = {}
+    owner = Inits(places).owner()
     for pid in _pids(places):
         process = places.under("proc/{}".format(pid))
         path = _replaced(read_text(process + "/maps"))
         if path:
-            unit = unit_of(read_text(process + "/cgroup")) if pid != 1 else "init.scope"
+            unit = owner(pid) if pid != 1 else "init.scope"
             one = Stale(unit, read_text(process + "/comm"), path)
             found.setdefault((one.unit, one.program), one)
     return sorted(found.values())[:_MOST]
@@ -47,22 +50,25 @@ def why_reboot(places: Places, old: List[Stale]) -> str:
     kernel = _new_kernel(places)
     if kernel:
         return "the kernel {} was installed, and {} runs".format(kernel, os.uname().release)
-    core = next((one for one in old if one.unit in (*_CORE, "init.scope")), None)
+    core = next((one for one in old if _plain(one.unit) in _CORE), None)
     return "{} still runs the old {}".format(core.program, core.path) if core else ""
 
 
 def restart(places: Places, units: List[str]) -> List[str]:
     """Begin to restart those that run and may be restarted; returns which."""
     chosen = [unit for unit in units if may_restart(unit)]
-    if not chosen or not places.has_systemd:
-        return []
-    answer = ask(["systemctl", "try-restart", "--no-block", "--", *chosen], timeout=60.0)
-    return chosen if answer.code == 0 else []
+    return Inits(places).restart(chosen) if chosen else []
 
 
 def may_restart(unit: str) -> bool:
     """Whether a unit is restarted without asking anybody."""
-    return unit.endswith(".service") and "/" not in unit and not unit.startswith(_ASKED_FOR)
+    is_service = bool(unit) and "/" not in unit and not unit.endswith(_NO_SERVICES)
+    return is_service and not unit.startswith(_ASKED_FOR)
+
+
+def _plain(unit: str) -> str:
+    """Return a service's name as any init but systemd has it."""
+    return unit[: -len(".service")] if unit.endswith(".service") else unit
 
 
 def _pids(places: Places) -> Iterator[int]:

@@ -2,15 +2,15 @@
 
 import json
 import os
-from typing import Iterator, List, Optional, Tuple, Type
+from typing import Dict, Iterator, List, Optional, Tuple, Type
 
-from innkeeper.agent import units
 from innkeeper.agent.backends import BACKENDS
 from innkeeper.agent.backends.backend import Backend
 from innkeeper.agent.backends.scripts import executables
 from innkeeper.agent.boots import uptime_of
 from innkeeper.agent.command import ask
-from innkeeper.agent.lingering import user_units
+from innkeeper.agent.inits import Inits
+from innkeeper.agent.inits.unit import Unit
 from innkeeper.agent.listeners import any_ports, listeners
 from innkeeper.agent.mounts import mounts
 from innkeeper.agent.places import Places
@@ -27,21 +27,27 @@ _MAX_DETAILS = 4000
 _MAX_DETAILS_CHARS = 512 * 1024
 
 
-def health(places: Places, history: bool = False, boots: Optional[List[Message]] = None) -> Message:
+def health(
+    places: Places,
+    history: bool = False,
+    boots: Optional[List[Message]] = None,
+    restarts: Optional[Dict[str, int]] = None,
+) -> Message:
     """Return the report; ``history``: with what failed in the last week. A check script may take long.
 
-    ``boots`` is how the boots before this one went.
+    ``boots`` is how the boots before this one went; ``restarts``, how often units were started again whose
+    init does not count that.
     """
     complaints = _complaints(places)
-    known = units.properties(places)
-    of_users = user_units(places)
-    listening, mounted = listeners(places), mounts(places, known)
+    inits = Inits(places)
+    look = inits.look()
+    listening, mounted = listeners(places, inits.owner()), mounts(places, look.mounts)
     places_of_listeners = sorted({f"{one.protocol}:{one.address}:{one.port}" for one in listening})
     return {
         "boot_id": places.boot_id,
         "kernel": os.uname().release,
-        "system_state": _system_state(places),
-        "failed_units": units.failed(known)[:_MAX_ITEMS],
+        "system_state": look.state,
+        "failed_units": look.failed[:_MAX_ITEMS],
         "listeners": places_of_listeners[:_MAX_ITEMS],
         "mounts": [one.place for one in mounted][:_MAX_ITEMS],
         "package_database_ok": not complaints,
@@ -50,13 +56,13 @@ def health(places: Places, history: bool = False, boots: Optional[List[Message]]
         "details": _whole(
             {
                 "uptime": int(uptime_of(places)),
-                "units": [list(unit) for unit in (*units.units(known), *of_users)],
-                "unit_files": [*units.unit_files(places), *(unit.name for unit in of_users)],
+                "units": [list(_counted(unit, restarts or {})) for unit in look.units],
+                "unit_files": look.files,
                 "listeners": [list(one) for one in listening],
                 "any_ports": list(any_ports(places)),
                 "mounts": [list(one) for one in mounted if one.origin or one.place == "/"],
                 "complaints": complaints,
-                "failed_lately": units.failed_lately() if history and places.has_systemd else [],
+                "failed_lately": inits.failed_lately() if history else [],
                 "boots": boots or [],
             }
         ),
@@ -71,11 +77,8 @@ def _whole(details: Message) -> Optional[Message]:
     return details
 
 
-def _system_state(places: Places) -> str:
-    if not places.has_systemd:
-        return ""
-    # Exit codes say the same again: any state but "running" is one.
-    return ask(["systemctl", "is-system-running"], timeout=20).output.strip().split("\n")[-1]
+def _counted(unit: Unit, restarts: Dict[str, int]) -> Unit:
+    return unit._replace(restarts=max(unit.restarts, restarts.get(unit.name, 0)))
 
 
 def _complaints(places: Places) -> List[str]:

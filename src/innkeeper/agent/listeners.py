@@ -6,12 +6,12 @@ import socket
 import struct
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from innkeeper.agent.inits.init import Owner
 from innkeeper.agent.places import Places, read_text
 
 #: The state of a listening TCP socket, and of an unconnected UDP one, in /proc/net.
 _LISTENING = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}
 _SOCKET = re.compile(r"socket:\[(\d+)\]\Z")
-_UNIT = re.compile(r"[^/]+\.(?:service|scope|socket)\Z")
 #: The kernel's own range of ports for whoever asks for any, where it cannot be read.
 _USUAL_RANGE = (32768, 60999)
 
@@ -28,9 +28,9 @@ class Listener(NamedTuple):
     program: str
 
 
-def listeners(places: Places) -> List[Listener]:
-    """Return them in order, each once."""
-    owners = _Owners(places)
+def listeners(places: Places, owner: Owner) -> List[Listener]:
+    """Return them in order, each once; ``owner`` says which unit a process is of."""
+    owners = _Owners(places, owner)
     found = {
         Listener(protocol.rstrip("6"), *_address(fields[1]), *owners.of(fields))
         for protocol, listening in _LISTENING.items()
@@ -61,8 +61,9 @@ def any_ports(places: Places) -> Tuple[int, int]:
 class _Owners:
     """Who holds a socket: its number is looked for once, in every process."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, owner: Owner) -> None:
         self._places = places
+        self._owner = owner
         self._pids: Optional[Dict[str, int]] = None
 
     def of(self, fields: List[str]) -> Tuple[str, str]:
@@ -72,8 +73,7 @@ class _Owners:
         pid = self._pids.get(fields[9]) if len(fields) > 9 else None
         if pid is None:
             return "", ""
-        process = self._places.under(f"proc/{pid}")
-        return unit_of(read_text(process + "/cgroup")), read_text(process + "/comm")
+        return self._owner(pid), read_text(self._places.under(f"proc/{pid}/comm"))
 
 
 def _holders(proc: str) -> Iterator[Tuple[str, int]]:
@@ -92,19 +92,6 @@ def _holders(proc: str) -> Iterator[Tuple[str, int]]:
                 continue
             if found:
                 yield found.group(1), pid
-
-
-def unit_of(cgroup: str) -> str:
-    """Return the unit of a process by its control group; ``user@1000.service/x.service`` for a user's."""
-    for line in cgroup.splitlines():
-        controllers, _, path = line.partition(":")[2].partition(":")
-        if controllers not in ("", "name=systemd"):
-            continue
-        parts = [part for part in path.split("/") if _UNIT.match(part)]
-        if parts:
-            manager = parts[0] if parts[0].startswith("user@") and len(parts) > 1 else ""
-            return "/".join(filter(None, (manager, parts[-1])))
-    return ""
 
 
 def _lines(path: str) -> Iterator[List[str]]:

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import struct
 from functools import partial
 from typing import Callable, Dict, Iterator, List, Tuple
 
 from innkeeper.agent.command import ask
 from innkeeper.agent.places import Places
+from innkeeper.agent.utmp import USER_PROCESS, records
 from innkeeper.wire.session import Message
 
 #: Each session, and what ends it.
@@ -19,10 +19,6 @@ _MAX_TEXT = 100
 _ASK_S = 10.0
 #: What logind is asked of each session.
 _SHOWN = ("Name", "Class", "Remote", "LockedHint", "State")
-
-#: One record of the accounting file of logins (``utmp(5)``) on 64 bits, and the kind of a login in it.
-_RECORD = struct.Struct("=hxxi32s4s32s256shhiii16s20s")
-_USER_PROCESS = 7
 
 
 def sessions(places: Places) -> List[Message]:
@@ -41,7 +37,9 @@ def log_off(places: Places) -> int:
 
 def _sessions(places: Places) -> Sessions:
     """Each session, and what ends it."""
-    if places.has_systemd and ask(["loginctl", "--version"], timeout=_ASK_S).code == 0:
+    # elogind has the same program, and the same folder, without systemd.
+    has_logind = places.has_systemd or os.path.isdir(places.under("run/systemd/sessions"))
+    if has_logind and ask(["loginctl", "--version"], timeout=_ASK_S).code == 0:
         return _of_logind()
     return _of_utmp(places)
 
@@ -80,26 +78,15 @@ def _terminate(number: str) -> bool:
 
 
 def _of_utmp(places: Places) -> Sessions:
-    try:
-        with open(places.under("run/utmp"), "rb") as file:
-            content = file.read(_RECORD.size * 1024)
-    except OSError:
-        return
-    for at in range(0, len(content) - _RECORD.size + 1, _RECORD.size):
-        record = _RECORD.unpack_from(content, at)
-        kind, process, user, host, seconds = record[0], record[1], record[4], record[5], record[9]
-        if kind == _USER_PROCESS and _is_alive(places, process):
+    for record in records(places):
+        if record.kind == USER_PROCESS and _is_alive(places, record.pid):
             session = {
-                "user": _text(user),
-                "since": max(0, seconds),
+                "user": record.user[:_MAX_TEXT],
+                "since": max(0, record.seconds),
                 "locked": None,
-                "remote": bool(_text(host)),
+                "remote": bool(record.host),
             }  # type: Message
-            yield session, partial(_hang_up, process)
-
-
-def _text(field: bytes) -> str:
-    return field.partition(b"\0")[0].decode("utf-8", "replace")[:_MAX_TEXT]
+            yield session, partial(_hang_up, record.pid)
 
 
 def _is_alive(places: Places, process: int) -> bool:

@@ -4,7 +4,6 @@ import re
 from typing import Dict, Iterator, List, NamedTuple
 
 from innkeeper.agent.places import Places, read_text
-from innkeeper.agent.units import Properties
 
 #: File systems that say nothing of health, or come and go by themselves.
 _PASSING = frozenset({"autofs", "overlay", "squashfs", "nsfs", "fuse.portal", "tracefs", "binfmt_misc"})
@@ -25,12 +24,9 @@ class Mount(NamedTuple):
     options: str
 
 
-def mounts(places: Places, known: List[Properties]) -> List[Mount]:
-    """Return what is mounted, by place, with who wants it; of several at one place the uppermost."""
+def mounts(places: Places, wanted: Dict[str, str]) -> List[Mount]:
+    """Return what is mounted, by place, with who wants it, as init says; of several the uppermost."""
     table = _fstab(places)
-    wanted = {
-        one["Where"]: _origin(one) for one in known if one.get("Where") and one["Id"].endswith(".mount")
-    }
     found = {}
     for fields in _lines(places.under("proc/self/mounts")):
         place, kind, options = _plain(fields[1]), fields[2], fields[3]
@@ -44,16 +40,6 @@ def mounts(places: Places, known: List[Properties]) -> List[Mount]:
 def _fstab(places: Places) -> Dict[str, str]:
     """Return the options of fstab, by place."""
     return {_plain(fields[1]): fields[3] for fields in _lines(places.under("etc/fstab"))}
-
-
-def _origin(one: Properties) -> str:
-    """Return whose wish a mount unit is: systemd makes one for everything that is mounted."""
-    path = one.get("FragmentPath", "")
-    if one.get("SourcePath") == "/etc/fstab":
-        return "fstab"
-    if path.startswith("/run/"):
-        return "generated"
-    return "unit" if path else ""
 
 
 def _lines(path: str) -> Iterator[List[str]]:

@@ -1,15 +1,19 @@
 """Reboot the guest, or shut it down."""
 
 import os
-import subprocess
-from typing import List
+from typing import Dict, Sequence, Tuple
 
-from innkeeper.agent.command import environment
+from innkeeper.agent.command import begin
 from innkeeper.agent.places import Places
 
 #: Below the root alone, never by the search path: an agent under a root of its own (a test's) must
 #: not be able to reboot the machine it runs on.
 _DIRECTORIES = ("usr/bin", "bin", "usr/sbin", "sbin")
+#: The programs of other inits, each with its words; the first that is there is asked.
+_WAYS: Dict[str, Sequence[Tuple[str, Sequence[str]]]] = {
+    "reboot": (("reboot", ()), ("openrc-shutdown", ("-r", "now")), ("shutdown", ("-r", "now"))),
+    "poweroff": (("poweroff", ()), ("openrc-shutdown", ("-p", "now")), ("shutdown", ("-P", "now"))),
+}
 
 
 def reboot(places: Places) -> bool:
@@ -25,9 +29,12 @@ def shut_down(places: Places) -> bool:
 def _ask(places: Places, verb: str, program: str) -> bool:
     systemctl = _find(places, "systemctl")
     if places.has_systemd and systemctl:
-        return _run([systemctl, verb])
-    found = _find(places, program)
-    return bool(found) and _run([found])
+        return begin([systemctl, verb])
+    for name, words in _WAYS[program]:
+        found = _find(places, name)
+        if found:
+            return begin([found, *words])
+    return False
 
 
 def _find(places: Places, program: str) -> str:
@@ -36,11 +43,3 @@ def _find(places: Places, program: str) -> str:
         if os.access(path, os.X_OK):
             return path
     return ""
-
-
-def _run(argv: List[str]) -> bool:
-    try:
-        subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=environment(), start_new_session=True)
-    except OSError:
-        return False
-    return True

@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     health.set_defaults(verb=_health)
     verbs.add_parser("status", help="print what the agent is doing").set_defaults(verb=_status)
     verbs.add_parser("install", help="install this file as a service").set_defaults(verb=_install)
+    verbs.add_parser("uninstall", help="take file and service away again").set_defaults(verb=_uninstall)
     _add_booking_verbs(verbs)
     _add_parameter_verbs(verbs)
     return parser
@@ -154,6 +155,13 @@ def _install(places: Places, arguments: argparse.Namespace) -> int:
     from innkeeper.agent.install import install
 
     print(install(places))
+    return 0
+
+
+def _uninstall(places: Places, arguments: argparse.Namespace) -> int:
+    from innkeeper.agent.install import uninstall
+
+    print(uninstall(places))
     return 0
 
 

@@ -16,6 +16,7 @@ from innkeeper.agent.places import Places
 from innkeeper.agent.plugin import S_OK, NotifySink, PluginError, TaskPlugin
 from innkeeper.agent.port import open_port
 from innkeeper.agent.preparation import Preparation
+from innkeeper.agent.restarts import Restarts
 from innkeeper.agent.status import Status, may_follow
 from innkeeper.agent.version import VERSION
 from innkeeper.wire.frames import Fault, Interruption
@@ -54,6 +55,8 @@ class Agent(NotifySink):
         self._is_polling = False
         self._is_going_down = False
         self._loop = Loop()
+        #: How often services were started again.
+        self.restarts = Restarts(places, self._loop)
         self._session = GuestSession(self._greeting)
         self._allowed_ports = AllowedPorts(places.channels)
         self._channels = Channels(self._loop, self._session, self._allowed_ports)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class UnitFacts:
-    """A unit of systemd's that runs, is to run, or has failed."""
+    """A unit of systemd's, or a service of another init, that runs, is to run, or has failed."""
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -16,9 +16,9 @@ class UnitFacts:
     active: str
     #: The same more exactly: ``running``, ``auto-restart``, …
     sub: str = ""
-    #: ``simple``, ``oneshot``, … of a service.
+    #: ``simple``, ``oneshot``, … of a service of systemd's.
     type: str = ""
-    #: How often systemd has started it again by itself.
+    #: How often its init has started it again by itself.
     restarts: int = 0
     #: Whether it stays active when its program has ended.
     remains: bool = False
@@ -30,7 +30,7 @@ class UnitFacts:
     triggered: bool = False
     #: What it starts by itself.
     triggers: tuple[str, ...] = ()
-    #: Whether systemd is about to change its state.
+    #: Whether its init is about to change its state.
     has_job: bool = False
     #: Since when it is in this state, in seconds.
     age: int = 0
@@ -48,7 +48,7 @@ class UnitFacts:
 
     @property
     def is_between_starts(self) -> bool:
-        """Return whether systemd waits before it starts it again, after an end by itself."""
+        """Return whether its init waits before it starts it again, after an end by itself."""
         return self.sub.startswith("auto-restart")
 
 

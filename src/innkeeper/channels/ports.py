@@ -35,7 +35,7 @@ class HealthReport:
 
     boot_id: str
     kernel: str
-    #: ``running``, ``degraded``, ``starting`` … as systemd says; empty without systemd.
+    #: ``running``, ``degraded``, ``starting`` … as the guest's init says; empty where that does not say.
     system_state: str
     failed_units: frozenset[str]
     #: ``tcp:0.0.0.0:22``

@@ -52,7 +52,7 @@ class GuestHealthMessage(Message):
 
     machine: str
     at: AwareDatetime
-    #: As systemd says: ``running``, ``degraded``; empty without systemd.
+    #: As its init says: ``running``, ``degraded``; empty where that does not say.
     system_state: str
     #: Since its boot; nothing where an old agent does not tell.
     uptime_seconds: int | None

@@ -88,9 +88,10 @@ def test_what_somebody_started_who_was_logged_on_does_not_count() -> None:
     assert judged(lingers, report()).faults
 
 
-def test_a_port_of_what_the_update_took_out_is_told_alone() -> None:
-    """Its unit is gone."""
-    before = report(listeners=(tcp(79, "finger.service", "fingerd"),))
+@pytest.mark.parametrize("name", ["finger.service", "finger"])
+def test_a_port_of_what_the_update_took_out_is_told_alone(name: str) -> None:
+    """Its unit is gone, as systemd names it or as other inits do."""
+    before = report(listeners=(tcp(79, name, "fingerd"),))
     assert (judged(before, report()).faults, len(judged(before, report()).warnings)) == ((), 1)
 
 

@@ -6,7 +6,6 @@ import time
 from typing import Callable, Match
 
 from innkeeper.agent.command import Answer
-from innkeeper.agent.listeners import unit_of
 from innkeeper.agent.places import Places, read_text
 from innkeeper.agent.report import Failure, Report
 
@@ -96,7 +95,9 @@ def _holder(places: Places, pid: str) -> str:
     process = places.under(f"proc/{pid}")
     if not pid or not _is_there(places, pid):
         return "another program"
-    unit = unit_of(read_text(process + "/cgroup"))
+    from innkeeper.agent.inits import Inits  # many modules, for what is seldom asked
+
+    unit = Inits(places).owner()(int(pid))
     since = time.strftime("%H:%M", time.localtime(os.stat(process).st_mtime))
     of_unit = f" of {unit}" if unit else ""
     return f"{read_text(process + '/comm') or 'a program'}{of_unit} (process {pid}, since {since})"

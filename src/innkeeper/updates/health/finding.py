@@ -25,7 +25,7 @@ class Finding:
     may_pass: bool = False
     #: What it was before the update, for a person; empty where there is nothing to tell.
     was: str = ""
-    #: The systemd unit whose end and whose journal tell more; empty for none.
+    #: The unit, or service, whose end and whose log tell more; empty for none.
     unit: str = ""
     #: For how long after its start it usually is so, by the guest's boots before; 0 where nothing is known.
     usual_seconds: int = 0

@@ -8,7 +8,7 @@ from innkeeper.channels.ports import WANTED, HealthReport
 from innkeeper.updates.health import listeners, mounts, units
 from innkeeper.updates.health.finding import Finding, Judgement
 
-#: What systemd says of a guest that waits for somebody at its console.
+#: What an init says of a guest that waits for somebody at its console.
 _RESCUE = "maintenance"
 
 

@@ -67,7 +67,7 @@ def _judge(one: Listener, before: GuestDetails, after: GuestDetails) -> Finding 
         return None
     if one.unit.startswith(_OF_LOGINS) and not _lingers(one):
         return _lost(one, why_not="somebody who was logged on had started it")
-    if one.unit.endswith(".service") and "/" not in one.unit and not _is_installed(one, after):
+    if _is_of_service(one) and not _is_installed(one, after):
         return _lost(one, why_not=f"{one.unit} is not installed any more")
     owner = after.unit(one.unit)
     if owner is not None and owner.is_starting:
@@ -107,6 +107,11 @@ def _lingers(one: Listener) -> bool:
     """Whether a user's manager has a service of it, which the boot starts too."""
     manager, slash, unit = one.unit.partition("/")
     return bool(slash) and manager.startswith("user@") and unit.endswith(".service")
+
+
+def _is_of_service(one: Listener) -> bool:
+    """Whether a service of the system has it: units of other kinds are systemd's, and named by their kind."""
+    return bool(one.unit) and "/" not in one.unit and not one.unit.endswith((".scope", ".socket"))
 
 
 def _is_installed(one: Listener, after: GuestDetails) -> bool:

@@ -1,4 +1,4 @@
-"""Find what keeps ending and being started again while a guest is watched: systemd calls it well."""
+"""Find what keeps ending and being started again while a guest is watched: its init calls it well."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOOP = 3
 def restarting(
     baseline: HealthReport, earlier: HealthReport, later: HealthReport, suspected: frozenset[str]
 ) -> tuple[Finding, ...]:
-    """Return the units that systemd has started again between two looks.
+    """Return the units that their init has started again between two looks.
 
     One that did so before the update as well is only told of; so is one that has for the first time, and
     it may pass: the next watch has it among its ``suspected``.

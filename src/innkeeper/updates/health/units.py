@@ -1,4 +1,4 @@
-"""Compare what systemd runs: what has failed, and what was there and is not any more."""
+"""Compare what a guest's init runs: what has failed, and what was there and is not any more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from innkeeper.channels.guest_details import GuestDetails, UnitFacts
 from innkeeper.channels.ports import HealthReport
 from innkeeper.updates.health.finding import Finding
 
-#: A unit that systemd has started again this often, and so often a day, does so whatever is updated.
+#: A unit that its init has started again this often, and so often a day, does so whatever is updated.
 _FLAPS = 3
 _DAY_SECONDS = 24 * 3600
 _HOUR_SECONDS = 3600
@@ -23,7 +23,7 @@ _OF_LOGINS = ("user@", "user-runtime-dir@")
 
 
 def findings(before: HealthReport, after: HealthReport) -> Iterator[Finding]:
-    """What systemd runs worse than before."""
+    """What runs worse than before."""
     new = sorted(after.failed_units - before.failed_units)
     if before.details is None or after.details is None:
         # An old agent tells no more than which have failed.

@@ -4,8 +4,8 @@ import os
 import pwd
 from typing import Iterator, List, Tuple
 
+from innkeeper.agent.inits.unit import Unit
 from innkeeper.agent.places import Places, read_text
-from innkeeper.agent.units import Unit
 
 _LINGERING = "var/lib/systemd/linger"
 #: Where the control groups of the users' managers are, in this and in the former hierarchy.
@@ -54,18 +54,11 @@ def _running(places: Places, manager: str) -> Iterator[str]:
 def _unit(name: str, is_running: bool) -> Unit:
     return Unit(
         name=name,
-        aliases=(),
         active="active" if is_running else "inactive",
         sub="running" if is_running else "dead",
         type="simple",
-        restarts=0,
-        remains=False,
         enablement="enabled",
         wanted=True,
-        triggered=False,
-        triggers=(),
-        has_job=False,
-        age=0,
     )
 
 

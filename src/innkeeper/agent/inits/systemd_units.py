@@ -1,11 +1,12 @@
-"""Report what systemd runs: the facts by which the host compares a guest with itself."""
+"""Read what systemd says of its units."""
 
 import json
 import os
 import time
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List
 
 from innkeeper.agent.command import ask
+from innkeeper.agent.inits.unit import Unit
 from innkeeper.agent.places import Places
 from innkeeper.agent.plugin import PluginError
 
@@ -45,42 +46,11 @@ _MAX_FAILURES = 2000
 Properties = Dict[str, str]
 
 
-class Unit(NamedTuple):
-    """A unit that runs, is to run, or has failed."""
-
-    name: str
-    #: Its other names.
-    aliases: Tuple[str, ...]
-    #: ``active``, ``activating``, ``failed``, …, and the same more exactly: ``running``, ``auto-restart``.
-    active: str
-    sub: str
-    #: ``simple``, ``oneshot``, … of a service.
-    type: str
-    #: How often systemd has started it again by itself.
-    restarts: int
-    #: Whether it stays active when its program has ended.
-    remains: bool
-    #: ``enabled``, ``static``, ``transient``, …
-    enablement: str
-    #: Whether something of the boot wants it.
-    wanted: bool
-    #: Whether sockets, timers or paths start it when there is something to do.
-    triggered: bool
-    #: What it starts by itself.
-    triggers: Tuple[str, ...]
-    #: Whether systemd is about to change its state.
-    has_job: bool
-    #: Since when it is in this state, in seconds.
-    age: int
-
-
-def properties(places: Places) -> List[Properties]:
-    """Return what systemd says of each unit that it knows; nothing where it does not run the guest.
+def properties() -> List[Properties]:
+    """Return what systemd says of each unit that it knows.
 
     Raises ``PluginError`` where it does not say: a guest that nothing is known of is not one without units.
     """
-    if not places.has_systemd:
-        return []
     patterns = ["*." + kind for kind in (*_KINDS, _MOUNTS, *_OTHERS)]
     answer = ask(["systemctl", "show", "-p", ",".join(_PROPERTIES), "--", *patterns], timeout=_ASK_S)
     if answer.code != 0:
@@ -112,8 +82,22 @@ def failed(known: List[Properties]) -> List[str]:
     return sorted({one["Id"] for one in known if one.get("ActiveState") == "failed"})
 
 
+def mounts(known: List[Properties]) -> Dict[str, str]:
+    """Return whose wish each mount unit is, by place: systemd makes one for everything that is mounted."""
+    return {one["Where"]: _origin(one) for one in known if one.get("Where") and _kind(one) == _MOUNTS}
+
+
+def _origin(one: Properties) -> str:
+    path = one.get("FragmentPath", "")
+    if one.get("SourcePath") == "/etc/fstab":
+        return "fstab"
+    if path.startswith("/run/"):
+        return "generated"
+    return "unit" if path else ""
+
+
 def _is_kept(unit: Unit) -> bool:
-    """Whether a unit that is not there would be missed; what is started for a moment would not."""
+    """Return whether a unit that is not there would be missed; what is started for a moment would not."""
     is_moment = unit.type == "oneshot" and not unit.remains
     return not is_moment and (unit.wanted or unit.enablement.startswith("enabled"))
 

@@ -1,14 +1,12 @@
-"""Report what is known of units in trouble: how they ended, and their last words in the journal."""
+"""Read what systemd and its journal know of units in trouble."""
 
 import re
-from typing import Dict, List
+from typing import List
 
 from innkeeper.agent.command import ask
-from innkeeper.agent.places import Places
 
 #: The last lines of a unit's journal that are told.
 _LINES = 6
-_MAX_CHARS = 400
 _ASK_S = 20.0
 _PROPERTIES = (
     "LoadState",
@@ -26,15 +24,8 @@ _ENDS = {"1": "exit code", "2": "killed by signal", "3": "killed by signal, with
 _OF_A_USER = re.compile(r"user@([0-9]+)\.service/(.+)")
 
 
-def evidence(places: Places, units: List[str]) -> Dict[str, List[str]]:
-    """Return lines for each unit, the state first; nothing for those of which nothing is known."""
-    if not places.has_systemd:
-        return {}
-    told = {unit: [*_state(unit), *_last_words(unit)] for unit in units}
-    return {unit: [line[:_MAX_CHARS] for line in lines] for unit, lines in told.items() if lines}
-
-
-def _state(unit: str) -> List[str]:
+def state(unit: str) -> List[str]:
+    """Return how a unit ended, as a line; nothing where it is not there."""
     if _OF_A_USER.match(unit):
         return []  # its manager may not answer anyone but its user
     answer = ask(["systemctl", "show", "-p", ",".join(_PROPERTIES), "--", unit], timeout=_ASK_S)
@@ -54,7 +45,8 @@ def _state(unit: str) -> List[str]:
     return [", ".join(words)]
 
 
-def _last_words(unit: str) -> List[str]:
+def last_words(unit: str) -> List[str]:
+    """Return the last lines of a unit's journal in this boot."""
     of_a_user = _OF_A_USER.match(unit)
     if of_a_user:
         which = ["_UID=" + of_a_user.group(1), "_SYSTEMD_USER_UNIT=" + of_a_user.group(2)]
