@@ -81,6 +81,18 @@ def test_a_context_of_64_kib_goes_through_and_one_byte_more_is_refused(service: 
     service.run("update", "delete", "web-1", "big")
 
 
+def test_a_booking_says_what_is_in_its_way(own_service: Service) -> None:
+    """It stands, since that may change until the night; whoever books need not find out in the morning."""
+    own_service.start()
+    assert own_service.run("machine", "set", "web-1", "--undo-exclude", "vda").code == 0
+    assert own_service.run("machine", "check").code == 4
+    booked = own_service.run("update", "book", "web-1", "--identifier", "n")
+    assert booked.code == 0
+    said = " ".join(booked.err.split())
+    assert "As it is, it would not be begun: All disks of web-1 are left out of undo points" in said
+    assert "innkeeper machine check web-1" in said
+
+
 def test_a_night_runs_from_booking_to_report(own_service: Service) -> None:
     """Kept, rolled back by itself, and woken and put back: each with its verdict and its report."""
     own_service.start()

@@ -103,6 +103,10 @@ def book(
         session.answer(message)
         return
     session.out.print(Text(f"Booked {message.identifier} for {message.machine}."))
+    seen = machine.read()
+    if seen.can_be_maintained is False:
+        session.note(f"As it is, it would not be begun: {seen.obstacle}")
+        session.note(f"All that is in the way, and what to do: innkeeper machine check {message.machine}")
     session.note("See when it runs with: innkeeper tonight")
 
 
