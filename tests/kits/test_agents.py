@@ -201,6 +201,7 @@ async def test_machines_are_looked_at_by_themselves(house: House) -> None:
             while not house.agents.is_connected(MACHINE):
                 await asyncio.sleep(0.05)
             assert house.agents.way(MACHINE) is GuestWay.QEMU_GUEST_AGENT
+            assert any("channels" in sentence for sentence in house.agents.limits(MACHINE))
             assert (house.commands.verbs, (house.commands.root / KIT_DIRECTORY).exists()) == ([], False)
             house.runs = False
             while house.agents.is_connected(MACHINE):

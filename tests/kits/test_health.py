@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.agent import effect, evidence
+from innkeeper.agent import effect
 from innkeeper.agent.health import health
+from innkeeper.agent.inits import Inits
 from innkeeper.agent.places import Places
 from innkeeper.channels.health_statements import read_health
 from innkeeper.channels.ports import HealthReport
@@ -133,7 +134,7 @@ async def test_what_is_known_of_units_in_trouble_is_told(guest: Path, shell: str
     assert session.knows(Ability.EVIDENCE)
     names = ["shop.service", "$(touch /tmp/x).service"]
     told = await session.evidence(names)
-    expected = await asyncio.to_thread(lambda: evidence.evidence(Places(str(guest)), ["shop.service"]))
+    expected = await asyncio.to_thread(lambda: Inits(Places(str(guest))).evidence(["shop.service"]))
     assert told["shop.service"][0] == expected["shop.service"][0]
     assert "its program ended by exit code 3, started again 2 times" in told["shop.service"][0]
 

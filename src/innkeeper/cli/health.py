@@ -91,7 +91,7 @@ def ignore(
 def _facts(found: GuestHealthMessage) -> dict[str, str]:
     return {
         "Machine": found.machine,
-        "its init says": found.system_state,
+        "Init says": found.system_state,
         "Up for": "" if found.uptime_seconds is None else say_duration(found.uptime_seconds),
         "Kernel": found.kernel,
         "Reboot": "required" if found.reboot_required else "not required",

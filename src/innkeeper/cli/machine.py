@@ -324,7 +324,7 @@ def _give(
 
 def _agent(machine: MachineMessage) -> Text:
     if machine.updates_through is GuestWay.QEMU_GUEST_AGENT:
-        return Text("none; by QGA", style="cyan")
+        return Text("none; by qemu-ga", style="cyan")
     if machine.agent_connected:
         return Text("answers", style="green")
     has_port = machine.has_agent_port or machine.has_guest_agent_port

@@ -16,7 +16,9 @@ app = typer.Typer(name="session", help="See who is logged in, and end their sess
 @app.command("list")
 def list_sessions(
     context: typer.Context,
-    everybody: Annotated[bool, typer.Option("--all", help="Those of others too.")] = False,
+    everybody: Annotated[
+        bool, typer.Option("--all", help="Everybody's sessions; for administrators.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """List your sessions: where from, since when, and when each was used last."""

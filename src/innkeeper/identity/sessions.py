@@ -97,7 +97,7 @@ class Sessions:
             raise IdentityError(
                 f"There is no session {session_id[:64]}.",
                 code=ErrorCode.ERROR_NOT_FOUND,
-                advice="innkeeper session list shows all of them.",
+                advice="innkeeper session list shows the ids; with --all, those of others too.",
             )
         for each in found:
             await self._store.delete(each.digest)

@@ -79,9 +79,7 @@ def refuse_silent_agent(machine: Machine, agents: GuestAgents) -> None:
             f"{machine.title} runs, and qemu-guest-agent in it does not answer; it has no other agent.",
             machine=machine.title,
             advice="Where it has just started, wait a minute and look again. Else see that qemu-guest-agent "
-            "is installed and runs in the guest. The task agent does more: "
-            f"innkeeper machine prepare {machine.title}",
-            way_out=f"innkeeper machine prepare {machine.title}",
+            "is installed and runs in the guest.",
         )
     raise AgentError(
         f"{machine.title} runs, and its task agent does not answer.",

@@ -56,7 +56,8 @@ def weigh(
         return Evidence(
             proof=Proof.CONTRADICTED, words=f"{said}, but asked again it has {', '.join(otherwise)}."
         )
-    if waiting is None:
+    # Without a version that went, as of Windows' updates, there is nothing to hold the guest to.
+    if waiting is None or not any(each.old_version for each in packages):
         return Evidence(proof=Proof.CLAIMED, words=f"{said}; this is its word alone.")
     asked = "asked again it still says so"
     if written_bytes is None:

@@ -103,8 +103,14 @@ class EventKind(enum.StrEnum):
         "An update is kept past its window, and its machine runs on undo disks that somebody holds.",
     )
     UPDATE_SCANNED = "update.scanned", "The updates available to a guest were listed."
-    AGENT_CONNECTED = "agent.connected", "A guest's task agent has connected."
-    AGENT_LOST = "agent.lost", "A guest's task agent has disconnected."
+    AGENT_CONNECTED = (
+        "agent.connected",
+        "A guest's task agent has connected, or its guest answers through qemu-guest-agent.",
+    )
+    AGENT_LOST = (
+        "agent.lost",
+        "A guest's task agent has disconnected, or its guest no longer answers through qemu-guest-agent.",
+    )
     AGENT_QUARANTINED = (
         "agent.quarantined",
         "A guest broke the protocol too often, and is ignored for a while.",

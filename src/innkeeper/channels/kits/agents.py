@@ -217,7 +217,7 @@ class KitAgents:
         boot_id, plugin = ("", "") if session is None else (session.hello.boot_id, session.hello.plugin_name)
         is_news = not guest.answers or (bool(guest.boot_id) and guest.boot_id != boot_id)
         guest.answers, guest.boot_id, guest.error = True, boot_id, None
-        guest.limits = () if session is None else tuple(session.limits)
+        guest.limits = tuple(session.limits) if session is not None else kit.limits if kit is not None else ()
         if kit is not None and kit.has_task_agent:
             better = f"The task agent can do more: innkeeper machine prepare {self._called(machine)}"
             guest.limits = (*guest.limits, better)

@@ -55,6 +55,8 @@ class Kit:
     settle: Callable[[str, str], Sequence[str]]
     #: Whether there is a task agent for its guests, which does all that a kit cannot.
     has_task_agent: bool = True
+    #: What it cannot do or tell in any guest, a sentence each; it says more itself once it is asked.
+    limits: tuple[str, ...] = ()
     #: How the words of a question are written, so that they arrive as they are.
     write_word: Callable[[str], str] = str
 
@@ -88,6 +90,10 @@ def linux_kit() -> Kit:
         interpreter=("/bin/sh",),
         make_directory=lambda directory: ("/bin/mkdir", "-p", "-m", "700", directory),
         settle=lambda arrived, path: ("/bin/mv", "-f", arrived, path),
+        limits=(
+            "How long its services usually take after a boot is not learnt.",
+            "Its ports cannot be reached by channels, and it can book no update by itself.",
+        ),
     )
 
 
@@ -110,6 +116,9 @@ def windows_kit() -> Kit:
             f"-Destination {powershell.quoted(path)}"
         ),
         has_task_agent=False,
+        limits=(
+            "Updates of Windows guests are untried on Windows: look at the report, and tell what was wrong.",
+        ),
         write_word=powershell.word,
     )
 
@@ -141,7 +150,6 @@ def refuse_blocked(machine: str, allowed: Mapping[str, bool]) -> None:
             machine=machine,
             code=ErrorCode.E_ACCESSDENIED,
             advice=_advice_for(blocked),
-            way_out=f"innkeeper machine prepare {machine}",
         )
 
 

@@ -38,8 +38,9 @@ _BY_HAND = (
     f"copy it into the guest, and run 'python3 {BUNDLE_NAME} install' there as root."
 )
 _BLOCKED = (
-    "RHEL and its kin block guest-exec and guest-file-*: take them out of the list in "
-    "/etc/sysconfig/qemu-ga and restart qemu-guest-agent. Or do it by hand: " + _BY_HAND
+    "RHEL and its kin block guest-exec and guest-file-*: allow them in /etc/sysconfig/qemu-ga (from 9.4 on "
+    "add them to --allow-rpcs=, before take them out of --block-rpcs= or BLACKLIST_RPC), and restart "
+    "qemu-guest-agent. Or do it by hand: " + _BY_HAND
 )
 
 
