@@ -1,0 +1,1 @@
+"""Guests without an agent: the kits by which they are asked."""
