@@ -19,6 +19,9 @@ _SAID = {
     "other.service": "rsync: connection refused",
     "server.service": "E: Could not get lock /var/lib/dpkg/lock-frontend",
     "early.service": "E: Could not get lock /var/lib/dpkg/lock-frontend",
+    "virtd.service": "E: Could not get lock /var/lib/dpkg/lock-frontend",
+    "firewall.service": "E: Could not get lock /var/lib/dpkg/lock-frontend",
+    "network.service": "the adapter eth0 is busy, captures are locked: Resource temporarily unavailable",
     "well.service": "E: Could not get lock /var/lib/dpkg/lock-frontend, waiting",
 }
 
@@ -33,6 +36,10 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
         _UNIT.format(name="dnf-automatic.service", active="failed", type="oneshot", by="", at=now),
         _UNIT.format(name="other.service", active="failed", type="oneshot", by="other.timer", at=now),
         _UNIT.format(name="server.service", active="failed", type="simple", by="", at=now),
+        _UNIT.format(name="virtd.service", active="failed", type="notify", by="virtd.socket", at=now),
+        _UNIT.format(name="firewall.service", active="failed", type="oneshot", by="", at=now)
+        + "WantedBy=multi-user.target\n",
+        _UNIT.format(name="network.service", active="failed", type="oneshot", by="", at=now),
         _UNIT.format(name="early.service", active="failed", type="oneshot", by="", at=now - 600_000_000),
         _UNIT.format(name="well.service", active="active", type="oneshot", by="", at=now),
     ]
@@ -53,7 +60,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
 
 
 def test_jobs_that_spoke_of_the_lock_are_found(places: Places) -> None:
-    """Not those that failed for another reason or before, and no server."""
+    """Not those that failed for another reason or before, no server, and no part of the boot."""
     assert find(places, time.time() - 60) == ["report.service", "python.service", "dnf-automatic.service"]
 
 

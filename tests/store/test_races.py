@@ -226,6 +226,15 @@ async def _do(store: BookingStore, command: BookingCommand) -> tuple[bool, Booki
     return taken, found[0] if found else None
 
 
+async def test_a_run_reports_why_it_waits_without_another_state(bookings: BookingStore) -> None:
+    """As an update on probation does."""
+    await bookings.put(BOOKING)
+    assert await bookings.apply(BookingCommand.START, change(task_id=1)) is not None
+    told = await bookings.apply(BookingCommand.REPORT, change(task_id=1, reason="A backup holds the disks."))
+    assert told is not None
+    assert (told.reason, told.task_id) == ("A backup holds the disks.", 1)
+
+
 async def test_what_was_meant_for_another_run_or_booking_changes_nothing(bookings: BookingStore) -> None:
     """The task and the time of booking must be those that were seen."""
     await bookings.put(STATES[BookingState.RUNS])

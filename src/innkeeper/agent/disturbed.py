@@ -17,9 +17,9 @@ _LINES = 50
 _MOST = 20
 #: What programs of people's own say of a lock that is held, beside the package managers' own words.
 _SAID = re.compile(
-    r"BlockingIOError|Resource temporarily unavailable"
-    r"|(dpkg|apt|rpm|dnf|yum|zypp|pacman|apk)\S*[^\n]*\b(lock|locked|busy|in use)\b"
-    r"|\b(lock|locked)\b[^\n]*(dpkg|apt|rpm|dnf|yum|zypp|pacman|apk)",
+    r"BlockingIOError"
+    r"|\b(dpkg|apt|apt-get|rpm|dnf|yum|zypp\w*|pacman|apk)\b[^\n]*\b(lock|locked|busy|in use)\b"
+    r"|\b(lock|locked)\b[^\n]*\b(dpkg|apt|apt-get|rpm|dnf|yum|zypp\w*|pacman|apk)\b",
     re.IGNORECASE,
 )
 
@@ -58,8 +58,16 @@ def known(run: Run) -> List[str]:
 
 
 def _is_job(one: units.Properties) -> bool:
-    is_service = one["Id"].endswith(".service") and not one["Id"].startswith("innkeeper-")
-    return is_service and (one.get("Type") == "oneshot" or bool(one.get("TriggeredBy")))
+    """Whether it is started to end: by a timer, or by whoever wants something done once.
+
+    What a socket starts is a server; what a boot wants done once, as a firewall's rules, is part of it.
+    """
+    if not one["Id"].endswith(".service") or one["Id"].startswith("innkeeper-"):
+        return False
+    if any(name.endswith(".timer") for name in one.get("TriggeredBy", "").split()):
+        return True
+    is_wanted = one.get("WantedBy") or one.get("RequiredBy")
+    return one.get("Type") == "oneshot" and one.get("RemainAfterExit") != "yes" and not is_wanted
 
 
 def _failed_after(one: units.Properties, begun: float) -> bool:

@@ -180,7 +180,10 @@ class Run:
         mark = self._disturbed_path + ".started"
         if os.path.exists(mark):
             return False
-        write_durably(mark, b"")
+        try:
+            write_durably(mark, b"")
+        except OSError:  # a full disk: they run again at their time
+            return False
         return True
 
     def keep_complaints(self, complaints: List[str]) -> None:

@@ -18,7 +18,22 @@ _PATH = re.compile(r"(?:^|[\s'\"`‘“(:])\.?(/[\w.+~/@:-]*[\w~/])")
 #: up, our own reserve was given back, and so was what the file system had held for its own use.
 _FULL_BYTES = 4 * 1024 * 1024
 _FULL_SHARE = 0.02
-_NO_DISKS = ("proc", "sysfs", "squashfs", "iso9660", "devtmpfs", "devpts", "cgroup2", "autofs", "efivarfs")
+#: What packages are put on. Others are full by their nature, or may be away: whoever asks those hangs.
+_DISKS = (
+    "ext2",
+    "ext3",
+    "ext4",
+    "xfs",
+    "btrfs",
+    "f2fs",
+    "jfs",
+    "reiserfs",
+    "zfs",
+    "bcachefs",
+    "vfat",
+    "tmpfs",
+    "overlay",
+)
 
 
 def shortages(places: Places, said: str, since: float) -> str:
@@ -99,4 +114,4 @@ def _words(places: Places, place: str) -> str:
 
 def _mounted(places: Places) -> List[str]:
     rows = (line.split() for line in read_text(places.under("proc/self/mounts")).splitlines())
-    return [row[1] for row in rows if len(row) > 2 and row[2] not in _NO_DISKS]
+    return [row[1] for row in rows if len(row) > 2 and row[2] in _DISKS]

@@ -305,7 +305,7 @@ def _applying(command: BookingCommand, names: tuple[str, ...], *, is_of_one_book
         where &= bookings.c.task_id.is_(None) | (bookings.c.task_id == sa.bindparam("of_task"))
     if is_of_one_booking:
         where &= bookings.c.booked_at == sa.bindparam("of_booked_at")
-    if command is BookingCommand.REPORT:  # the state that it has already is no news
+    if command is BookingCommand.REPORT and "status" in values:  # the state that it has already is no news
         where &= bookings.c.status != values["status"]
     return sa.update(bookings).where(where).values({**values, "next_chance": None}).returning(bookings)
 

@@ -86,10 +86,13 @@ class Probation:
         if self._run.clock.now() < self._run.order.stop_at or not is_new:
             return
         self.held_by = held
-        sentence = (
-            f"{ON_PROBATION}: its update is in, and it runs on its undo disks. {held}: they are merged "
+        what = (
+            "its update is in, and it" if self._run.is_decided else "its update was not begun, and it still"
         )
-        sentence += "as soon as that has ended, by itself."
+        sentence = (
+            f"{ON_PROBATION}: {what} runs on its undo disks. {held}: they are merged as soon as that has "
+            "ended, by itself."
+        )
         self._run.task.log(sentence, LogLevel.WARNING)
         await self._run.on_probation(self._run, sentence)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import AgentError, ErrorCode, HypervisorError, WrongState
 from innkeeper.machines.machine import OFF, MachineState
@@ -87,7 +89,11 @@ async def restore_after_keep(run: Run) -> Left:
 async def read_console(run: Run) -> Printed:
     """Read what the guest's console has said in this night; its log may begin anew with the next start."""
     text = await console_of(run)
-    return Printed(lines=why_not_up(text), panics=panics(text))
+    # A hostile guest can print what takes a second to read.
+    lines, panicked = await asyncio.gather(
+        asyncio.to_thread(why_not_up, text), asyncio.to_thread(panics, text)
+    )
+    return Printed(lines=lines, panics=panicked)
 
 
 async def look_back(run: Run) -> Begun:
@@ -101,7 +107,9 @@ async def look_back(run: Run) -> Begun:
         return Begun(has_begun=True, was_rebooting=rebooting)
     try:
         agent = await run.agent(run.policy.answer_seconds)
-        return Begun(has_begun=await agent.task(run.order.identifier) is not None)
+        task = await agent.task(run.order.identifier)
+        # A former attempt may have left one that changed nothing.
+        return Begun(has_begun=task is not None and not task.unchanged)
     except (AgentError, Stop):
         return Begun(has_begun=True)
 
@@ -127,7 +135,7 @@ async def let_go(run: Run) -> None:
     if run.found is MachineState.TURNED_OFF and run.known(Greeted) is not None:
         if (await run.state()).state is MachineState.RUNNING:
             await run.hypervisor.lifecycle.shut_down(run.machine)
-        await run.wait_for(MachineState.TURNED_OFF, run.policy.shut_down_seconds)
+        await run.wait_for(MachineState.TURNED_OFF, run.shut_down_seconds)
 
 
 # Roll back
@@ -231,7 +239,7 @@ async def _let_power_off_end(run: Run) -> None:
     """Wait for a power-off that was asked for: the guest would go down after it was left running."""
     asked = run.found is MachineState.RUNNING and run.undo_point_policy is UndoPointPolicy.OFF
     if asked and "settle" in run.outcomes:
-        await run.wait_for(MachineState.TURNED_OFF, run.policy.shut_down_seconds)
+        await run.wait_for(MachineState.TURNED_OFF, run.shut_down_seconds)
 
 
 # What both share
@@ -279,6 +287,7 @@ KEEP: tuple[Phase, ...] = (
         title="Starting disturbed jobs again",
         work=start_jobs,
         is_idle=has_none_to_start,
+        is_newer=True,
     ),
     Phase(name=MERGE, title="Merging the undo disks", work=merge, finds=Merged),
     Phase(name="tidy", title="Deleting the merged undo disks", work=delete_overlays, finds=Tidied),

@@ -47,4 +47,4 @@ async def _start_again(run: Run) -> None:
         run.task.log(f"{run.title} was stopped after its update, and is started again.", LogLevel.WARNING)
         async with run.boots.slot(run.hypervisor.name):
             await run.start()
-    await run.agent(run.policy.agent_seconds)
+    await run.agent(run.agent_seconds)

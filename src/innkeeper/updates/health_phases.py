@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from innkeeper.channels.ports import GuestAgent, HealthReport
@@ -165,7 +166,7 @@ async def _stop_for(run: Run, judgement: health.Judgement, *reasons: str) -> Sto
 async def _has_panicked(run: Run) -> bool:
     """Whether the host, or the guest's console, says that its kernel crashed."""
     seen = run.reboots.seen(run.order.of_machine, run.order.started_at)
-    return seen.crashes > 0 or panics(await console_of(run)) > 0
+    return seen.crashes > 0 or await asyncio.to_thread(panics, await console_of(run)) > 0
 
 
 def _rebooted_once() -> health.Finding:

@@ -35,6 +35,9 @@ T = TypeVar("T")
 _AFTER_CRASH = {MachineState.PAUSED: "is kept as it is", MachineState.TURNED_OFF: "is turned off"}
 F = TypeVar("F", bound=Facts)
 
+#: The phase that passes the point of no return.
+DECIDE = "decide"
+
 #: Between two looks whether a host that is away is back.
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
 
@@ -58,6 +61,8 @@ class Phase:
     waits: bool = False
     #: The longest it may take, in seconds.
     limit: Callable[[Policy], float] | None = None
+    #: Whether the first release did not have it: its journals have no step for it where it is idle.
+    is_newer: bool = False
 
 
 class Run:
@@ -186,6 +191,16 @@ class Run:
     def agent_seconds(self) -> float:
         """How long the guest's agent is waited for."""
         return max(self.policy.agent_seconds, self.away_seconds)
+
+    @property
+    def shut_down_seconds(self) -> float:
+        """How long the guest may take to power off."""
+        return max(self.policy.shut_down_seconds, self.away_seconds)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the point of no return is passed: the update stays."""
+        return DECIDE in self.outcomes
 
     # What phases do
 
@@ -335,7 +350,8 @@ class Run:
         ).to_json()
 
     async def _record(self, phase: Phase, action: Callable[[], Awaitable[Json]]) -> Outcome:
-        if self.order.leaves_out_idle and phase.is_idle is not None and phase.is_idle(self):
+        may_be_left_out = self.order.leaves_out_idle or phase.is_newer
+        if may_be_left_out and phase.is_idle is not None and phase.is_idle(self):
             outcome = Outcome.went_on({}, 0.0)
         else:
             outcome = Outcome.from_json(await self.task.step(phase.name, action))

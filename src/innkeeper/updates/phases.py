@@ -31,7 +31,7 @@ from innkeeper.updates.foreign_acts import though_stopped
 from innkeeper.updates.health_phases import health_of, look_after, look_before, look_first, soak
 from innkeeper.updates.memory_phases import keep_memory, memory_of
 from innkeeper.updates.outcome import Cause, Stop
-from innkeeper.updates.phase import Phase, Run
+from innkeeper.updates.phase import DECIDE, Phase, Run
 from innkeeper.updates.policy import RebootPolicy, UndoPointPolicy
 from innkeeper.updates.preparing import (
     PREPARE,
@@ -45,8 +45,6 @@ from innkeeper.updates.proving import written_bytes
 UPDATE = "update"
 #: The phase in which the run itself reboots the guest.
 REBOOT = "reboot"
-#: The phase that passes the point of no return.
-DECIDE = "decide"
 #: Found like this, a machine goes on from its saved memory.
 _KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
 
@@ -241,7 +239,7 @@ async def rest(run: Run) -> None:
     try:
         await _power_off(run)
     except Stop:
-        agent = await run.agent(run.policy.agent_seconds) if await _runs(run) else None
+        agent = await run.agent(run.agent_seconds) if await _runs(run) else None
         if agent is None or agent.hello.boot_id == before:
             raise
         run.task.log(f"Somebody has started {run.title} as soon as it was off.", LogLevel.WARNING)
@@ -325,7 +323,7 @@ async def _power_off(run: Run) -> None:
     """Ask the guest to power off, and see that it does."""
     if (await run.state()).state is MachineState.RUNNING:
         await run.hypervisor.lifecycle.shut_down(run.machine)
-    seconds = max(run.policy.shut_down_seconds, run.away_seconds)
+    seconds = run.shut_down_seconds
     if not await run.wait_for(MachineState.TURNED_OFF, seconds):
         raise Stop(
             Cause.TIME_OUT,

@@ -38,7 +38,7 @@ from innkeeper.updates.facts import (
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outcome import Cause, Outcome
 from innkeeper.updates.phase import Phase, Run
-from innkeeper.updates.phases import DECIDE, FORWARD, UPDATE
+from innkeeper.updates.phases import FORWARD, UPDATE
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
 from innkeeper.updates.preparing import PREPARE, PREPARE_AFTER_WAKE, stop_preparing
@@ -109,7 +109,7 @@ class UpdateRuns:
     async def _put_on_probation(self, run: Run, sentence: str) -> None:
         """Note it in booking and report; the run's end takes their place."""
         with acting_on(run.hypervisor.id):
-            if DECIDE in run.outcomes:
+            if run.is_decided:
                 ending = Ending(verdict=Verdict.KEPT, stop=None)
                 report = report_of(run, ending, (sentence,), Printed(lines=(), panics=0), now=self._clock)
                 await self._reports.put(report)

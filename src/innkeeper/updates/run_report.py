@@ -23,7 +23,7 @@ from innkeeper.updates.health import Finding
 from innkeeper.updates.memory_phases import undo_point_words
 from innkeeper.updates.outcome import Outcome
 from innkeeper.updates.phase import Run
-from innkeeper.updates.phases import REBOOT
+from innkeeper.updates.phases import REBOOT, UPDATE
 from innkeeper.updates.reboots import Reboots
 
 
@@ -55,12 +55,17 @@ def reboots_of(run: Run, panics: int) -> Reboots:
     seen = sum(outcome.reboots for outcome in run.outcomes.values())
     # One that never came back from it has told nothing.
     was_asked = asked is not None and rebooted is None and asked.reboots > 0
-    ours = int(was_asked or (rebooted is not None and rebooted.rebooted))
+    ours = int(was_asked)
+    if rebooted is not None and rebooted.rebooted:
+        # A system that goes down more than once for one update comes back from that wish.
+        ours = max(1, asked.reboots if asked is not None else 0)
     begun = run.known(Begun)
     of_update = int(
         (applied is not None and applied.saw_reboot)
         or (seen > 0 and begun is not None and begun.was_rebooting)
     )
+    if applied is not None and applied.saw_reboot:
+        of_update = max(of_update, run.outcomes[UPDATE].reboots)
     return Reboots(
         ours=ours,
         of_update=of_update,
@@ -74,6 +79,8 @@ def _after_probation(run: Run) -> tuple[str, ...]:
     if merged is None or not merged.held_by or merged.merged_at is None:
         return ()
     at = f"{merged.merged_at:%Y-%m-%d %H:%M} UTC"
+    if not run.is_decided:
+        return (f"Its undo disks, which hold no update, were held until {at}: “{merged.held_by}”.",)
     return (f"It was on probation until {at}, as its merge was held up: “{merged.held_by}”.",)
 
 

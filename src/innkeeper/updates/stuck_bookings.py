@@ -31,7 +31,8 @@ async def _settle(bookings: Bookings, reports: ReportStore, booking: Booking, ta
     """End a booking as its run's report says; without one, only a person can know how the machine is."""
     assert booking.task_id is not None
     report = await reports.get(booking.task_id)
-    if report is not None and report.identifier == booking.identifier:
+    # One of an update on probation was written before its end: its merge may never have been made.
+    if report is not None and report.identifier == booking.identifier and not booking.is_on_probation:
         verdict, reason = report.verdict, " ".join(report.reasons)
     else:
         verdict, reason = Verdict.NEEDS_HELP, _without_report(booking, task)

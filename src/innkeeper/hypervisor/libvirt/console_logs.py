@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
+import errno
+import os
+import stat
+from typing import BinaryIO, Final
 
 import libvirt
 
@@ -29,7 +31,7 @@ class LibvirtConsoleLogs:
 
         def work(connect: libvirt.virConnect) -> int | None:
             path = current(connect.lookupByName(name)).console_log()
-            return _size_of(path) if path else None
+            return size_of(path) if path else None
 
         return await self._connection.ask(work, "look at the console of", name)
 
@@ -40,24 +42,33 @@ class LibvirtConsoleLogs:
 
         def work(connect: libvirt.virConnect) -> str:
             path = current(connect.lookupByName(name)).console_log()
-            return _read_end(path, after) if path else ""
+            return read_end(path, after) if path else ""
 
         return await self._connection.ask(work, "read the console of", name)
 
 
-def _size_of(path: str) -> int | None:
+def _open(path: str) -> BinaryIO:
+    """Open a plain file. Raises ``OSError`` for all else: a pipe would wait for its other end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no plain file", path)
+    return os.fdopen(descriptor, "rb")
+
+
+def size_of(path: str) -> int | None:
     """The log's size; ``None`` where it is not there, or where it may not be read."""
     try:
-        with Path(path).open("rb") as file:
+        with _open(path) as file:
             return file.seek(0, 2)
     except OSError:
         return None
 
 
-def _read_end(path: str, after: int) -> str:
+def read_end(path: str, after: int) -> str:
     """The end of what was written since; a log that is shorter now was begun anew."""
     try:
-        with Path(path).open("rb") as file:
+        with _open(path) as file:
             size = file.seek(0, 2)
             file.seek(max(after if after <= size else 0, size - _MOST_BYTES))
             return file.read(_MOST_BYTES).decode("utf-8", "replace")

@@ -32,7 +32,11 @@ is_held() {
 # Whether no worker has taken a step up in time, or its guest went down before one could.
 is_overdue() {
     [ -e "$1/pid" ] && return 1
-    read -r _boot _up <"$1/since" 2>/dev/null || return 0
+    if ! read -r _boot _up 2>/dev/null <"$1/since"; then
+        # Only just begun, or the guest went down in the middle of that.
+        [ -n "$(find "$1" -prune -mmin +2 2>/dev/null)" ]
+        return
+    fi
     [ "$_boot" != "$(boot_id)" ] || [ $(($(uptime_s) - _up)) -gt $START_S ]
 }
 

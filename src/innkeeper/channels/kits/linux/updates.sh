@@ -107,7 +107,8 @@ task_json() { # DIRECTORY [full]
 
 verb_task() { # IDENTIFIER [OFFSET]
     _dir="$(directory_of "$1")/update"
-    if [ ! -e "$_dir/request" ]; then
+    # One without a request is being begun at this moment.
+    if [ ! -d "$_dir" ]; then
         printf '{"task": null, "output": [], "offset": 0}\n'
         return
     fi
