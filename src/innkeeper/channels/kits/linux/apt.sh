@@ -43,6 +43,7 @@ apt_update() {
     if apt_is_broken && apt_can_mend; then
         say "Installing what installed packages lack"
         ACTED=1
+        acting
         run_past_locks apt-get $APT_OPTIONS $APT_STATUS -f install
         expect "apt-get -f install"
         apt_simulate $_what
@@ -62,7 +63,10 @@ apt_update() {
 
 # Finish what was interrupted: a dpkg in the middle of its work refuses everything else.
 apt_repair() {
-    if apt_was_interrupted || [ -s "$T/troubled" ]; then ACTED=1; fi
+    if apt_was_interrupted || [ -s "$T/troubled" ]; then
+        ACTED=1
+        acting
+    fi
     run_past_locks "$(path_of dpkg)" --status-fd 3 --force-confdef --force-confold --configure -a
 }
 
@@ -216,8 +220,8 @@ apt_download() {
     # apt's own sum of what the packages say of themselves, and what is free for root.
     _needed=$(awk '/^After this operation, .* of additional disk space/ {
         n = $4; gsub(/,/, "", n); u = $5
-        print int(n * (u == "kB" ? 1e3 : u == "MB" ? 1e6 : u == "GB" ? 1e9 : 1) / 1024); exit }' "$T/out")
-    _free=$(df -P -k "$R/usr" 2>/dev/null | awk 'NR == 2 { print $4 }')
+        print int(n * (u == "kB" ? 1e3 : u == "MB" ? 1e6 : u == "GB" ? 1e9 : u == "TB" ? 1e12 : 1) / 1024); exit }' "$T/out")
+    _free=$(df -P -k "$R/usr" 2>/dev/null | awk 'NR == 2 { printf "%.0f", $2 - $3 }')
     if [ -n "$_needed" ] && [ -n "$_free" ] && [ "$_needed" -gt "$_free" ]; then
         fail "No room for the update: it takes $((_needed / 1000)) MB more below /usr, and $((_free / 1000)) MB are free."
     fi
@@ -225,6 +229,7 @@ apt_download() {
 
 apt_apply() {
     note_state 3 40 "Applying $(count_of "$T/planned")"
+    acting
     run_past_locks apt-get $APT_OPTIONS $APT_STATUS $(apt_what)
     has_begun && ACTED=1
     [ "$CODE" = 0 ] && return

@@ -31,6 +31,13 @@ dnf_run() {
     set +f
 }
 
+# Of what it knows no package has to be named.
+yum_forget() {
+    set -f
+    run_stoppable $(dnf_words) clean expire-cache
+    set +f
+}
+
 dnf_look() {
     dnf_check_update
     dnf_table "$T/out" >"$T/waiting"
@@ -47,7 +54,7 @@ dnf_look() {
 dnf_check_update() {
     _refresh=
     if [ -z "$IS_PREPARED" ]; then
-        if [ "$BACKEND" = yum ]; then dnf_run clean expire-cache; else _refresh=--refresh; fi
+        if [ "$BACKEND" = yum ]; then yum_forget; else _refresh=--refresh; fi
     fi
     while :; do
         dnf_run $_refresh check-update

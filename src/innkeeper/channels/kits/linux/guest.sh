@@ -6,11 +6,11 @@ verb_hello() {
         $PROTOCOL $KIT_VERSION "$(json "$(boot_id)")" "$(json "Innkeeper $BACKEND updates, by qemu-guest-agent")" "$(json "$(os_name)")"
     _comma=
     for _update in "$STATE/updates"/*/update; do
-        [ -e "$_update/request" ] || continue
+        [ -e "$_update/request" ] && [ -s "$_update/identifier" ] || continue
         printf '%s%s' "$_comma" "$(task_json "$_update")"
         _comma=', '
     done
-    _knows='"facts", "sessions", "time", "evidence", "effect"'
+    _knows='"facts", "sessions", "evidence", "effect"'
     [ "$BACKEND" = scripts ] || _knows="$_knows, \"scan\", \"prepare\""
     if [ -e "$R/usr/local/lib/innkeeper/innkeeper-agent.pyz" ]; then _installed=true; else _installed=false; fi
     printf '], "knows": [%s], "task_agent": %s, "limits": %s}\n' "$_knows" "$_installed" "$(limits)"
@@ -178,6 +178,7 @@ told_by() {
 may_restart() {
     case $1 in
     */* | dbus* | systemd-logind* | user@* | session-* | getty@* | serial-getty@* | qemu-guest-agent* | qemu-ga* | innkeeper-*) return 1 ;;
+    networking* | net.* | ifup@* | elogind* | messagebus* | agetty* | display-manager* | slim* | xdm* | lxdm*) return 1 ;;
     docker* | containerd* | crio* | podman* | libvirtd* | virtqemud* | gdm* | sddm* | lightdm*) return 1 ;;
     *.service) return 0 ;;
     esac

@@ -111,7 +111,8 @@ failed_lately() {
     has_systemd && has journalctl || return 0
     ask 60 journalctl -q --no-pager -o json --since -7d MESSAGE_ID=d9b373ed55a64feb8242e02dbe79a49c MESSAGE_ID=be02cf6855d2428ba40df7e9d022f03d
     [ "$CODE" = 0 ] || return 0
-    sed -n 's/.*"UNIT" *: *"\([^"\\]*\)".*/\1/p' "$T/asked" | sort -u | head -n 2000
+    # A backslash of a name is two there.
+    sed -n 's/.*"UNIT" *: *"\([^"]*\)".*/\1/p' "$T/asked" | sed 's/\\\\/\\/g' | sort -u | head -n 2000
 }
 
 # Rows of the services that start with the managers of users who linger, and whether they run.

@@ -19,7 +19,7 @@ directory_of() {
 start_time() {
     [ -r "/proc/$1/stat" ] || return 0
     # The name, in parentheses, may hold anything.
-    sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | awk '{ print $20; exit }'
+    sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20; exit }'
 }
 
 # Whether the worker of a step is at it.
@@ -50,6 +50,11 @@ look_at() {
             settle_dead "$1"
         fi
     fi
+    if [ ! -s "$1/end" ]; then
+        # A full disk takes down no end; a worker that is gone has come to it all the same.
+        [ -e "$1/pid" ] && END=failed TEXT="The program that does it has died, and the disk is full."
+        return 0
+    fi
     { read -r END; read -r UNCHANGED; IFS= read -r TEXT; } <"$1/end"
 }
 
@@ -62,21 +67,27 @@ settle_dead() {
         else
             _words="The program that does it has died."
         fi
-        printf 'failed\nfalse\n%s\n' "$_words" | put_durably "$1/end"
+        if [ -e "$1/acting" ]; then _same=false; else _same=true; fi
+        printf 'failed\n%s\n%s\n' $_same "$_words" | put_durably "$1/end"
     else
+        read -r _boot _up 2>/dev/null <"$1/since"
+        # In this boot its worker may still come: whoever has the worker's place decides.
+        [ "$_boot" != "$(boot_id)" ] || mkdir "$1/worker" 2>/dev/null || return 0
         printf 'failed\ntrue\n%s\n' "It never began: the guest went down, or could start no program." | put_durably "$1/end"
     fi
 }
 
 # Begin a step in a directory that this call has just made: context from standard input.
 begin_step() { # DIRECTORY LABEL IDENTIFIER ATTEMPT
-    cat >"$1/context"
-    printf '%s %s\n' "$(boot_id)" "$(uptime_s)" >"$1/since"
-    printf '%s\n' "$2" >"$1/label"
-    printf '%s\n' "$3" >"$1/identifier"
-    printf '%s\n' "$4" >"$1/attempt"
-    : >"$1/log"
-    : | put_durably "$1/request"
+    # What is only half written down would be another update than the one that was asked for.
+    if ! {
+        printf '%s %s\n' "$(boot_id)" "$(uptime_s)" >"$1/since" && cat >"$1/context" &&
+            printf '%s\n' "$2" >"$1/label" && printf '%s\n' "$3" >"$1/identifier" &&
+            printf '%s\n' "$4" >"$1/attempt" && : >"$1/log" && sync && : | put_durably "$1/request"
+    } 2>/dev/null || [ ! -s "$1/identifier" ] || [ ! -s "$1/since" ]; then
+        rm -rf "$1"
+        refuse "It cannot begin: the guest's disk is full, or can only be read."
+    fi
     detach "$1"
 }
 
@@ -102,6 +113,11 @@ detach() {
 }
 
 # What the worker notes
+
+# The guest is about to be changed: on the disk before it is.
+acting() {
+    [ -z "$RUN" ] || [ -e "$RUN/acting" ] || : | put_durably "$RUN/acting"
+}
 
 # The present step: a status' number, percent or null, words.
 note_state() {

@@ -30,6 +30,7 @@ run_applying() { # PATTERN PROGRAM…
     ACTS=$1
     shift
     installed >"$T/applying"
+    acting
     run_past_locks "$@"
     grep -q -E "$ACTS" "$T/out" && ACTED=1
     ACTS=

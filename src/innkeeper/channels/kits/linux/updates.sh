@@ -90,7 +90,7 @@ forget_old() {
     done
 }
 
-# What is known of an update.
+# What is known of an update; one that is just being begun has no name yet but that which it is asked for by.
 task_json() { # DIRECTORY [full]
     look_at "$1"
     _status=1 _percent=null _words=
@@ -100,12 +100,13 @@ task_json() { # DIRECTORY [full]
     failed) _status=7 _words=$TEXT ;;
     esac
     printf '{"identifier": %s, "status": %s, "percent": %s, "text": %s, "unchanged": %s' \
-        "$(json "$(line_of "$1/identifier")")" "${_status:-1}" "${_percent:-null}" "$(json "$(printf '%.500s' "$_words")")" "$UNCHANGED"
+        "$(json "${ASKED:-$(line_of "$1/identifier")}")" "${_status:-1}" "${_percent:-null}" "$(json "$(printf '%.500s' "$_words")")" "$UNCHANGED"
     [ -n "${2:-}" ] && printf ', "packages": %s' "$(json_rows "$1/packages" 5000)"
     printf '}'
 }
 
 verb_task() { # IDENTIFIER [OFFSET]
+    ASKED=$1
     _dir="$(directory_of "$1")/update"
     # One without a request is being begun at this moment.
     if [ ! -d "$_dir" ]; then

@@ -29,6 +29,7 @@ scripts_update() {
     for _script in "$R/etc/innkeeper/agent/update.d"/*; do
         [ -f "$_script" ] && [ -x "$_script" ] || continue
         _any=1 ACTED=1 MAY_STOP=1
+        acting
         note_state 3 null "Running ${_script##*/}"
         run "$_script"
         MAY_STOP=
@@ -134,7 +135,7 @@ work() {
     : >"$T/unseen"
     find_backend
     # The guest goes down, or somebody stops the unit.
-    trap 'fail "It was stopped in the middle of it."' TERM
+    trap '[ -e "$RUN/acting" ] && ACTED=1; fail "It was stopped in the middle of it."' TERM
     take_context "$RUN/context" || fail "$WHY"
     case ${RUN##*/} in
     prepare) work_prepare ;;
@@ -165,7 +166,7 @@ work_update() {
     installed >"$T/before"
     "${BACKEND}_update"
     note_changes
-    "${BACKEND}_complaints" | grep -v -x -F -f "$T/complaints" >"$T/worse"
+    "${BACKEND}_complaints" | awk 'FILENAME == ARGV[1] { old[$0] = 1; next } !($0 in old)' "$T/complaints" - >"$T/worse"
     if [ -s "$T/worse" ]; then
         _more=$(awk 'END { if (NR > 1) print " (and " NR - 1 " more)" }' "$T/worse")
         fail "The package database is worse than before: $(head -n 1 "$T/worse")$_more"

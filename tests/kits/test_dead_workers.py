@@ -1,0 +1,81 @@
+"""What a kit says of an update whose worker is gone, or has never come."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from innkeeper.channels.ports import AgentTask
+from innkeeper.wire.states import UpdateStatus
+from tests.kits.rig import KIT_DIRECTORY, SHELLS, LocalCommands, session_with
+
+_BOOT = "boot-1"
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Path:
+    """A root with one boot."""
+    (tmp_path / "proc/sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/random/boot_id").write_text(f"{_BOOT}\n")
+    (tmp_path / "proc/uptime").write_text("1000.5 1\n")
+    return tmp_path
+
+
+def _begun(guest: Path, **files: str) -> Path:
+    """An update's directory as its worker has left it."""
+    name = hashlib.sha256(b"u1").hexdigest()[:32]
+    directory = guest / KIT_DIRECTORY / "updates" / name / "update"
+    directory.mkdir(parents=True)
+    known = {"request": "", "context": "", "identifier": "u1\n", "attempt": "1\n", "log": ""}
+    for file, text in {**known, "since": f"{_BOOT} 100\n", **files}.items():
+        (directory / file).write_text(text)
+    return directory
+
+
+async def _told(guest: Path, shell: str) -> AgentTask | None:
+    session = await session_with(LocalCommands(guest, dict(os.environ), SHELLS[shell]))
+    return await session.task("u1")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("acting", "unchanged"), [(False, True), (True, False)])
+async def test_a_guest_is_changed_only_where_its_worker_had_come_to_that(
+    guest: Path, shell: str, acting: bool, unchanged: bool
+) -> None:
+    """One that was killed while it looked or downloaded costs no roll back."""
+    _begun(guest, pid=f"4194305 7 {_BOOT}\n", **({"acting": ""} if acting else {}))
+    told = await _told(guest, shell)
+    assert told is not None
+    assert (told.status, told.unchanged) == (UpdateStatus.FAILED, unchanged)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_worker_that_comes_after_it_was_given_up_does_nothing(guest: Path, shell: str) -> None:
+    """Its place is taken by who says that it never began."""
+    directory = _begun(guest)
+    told = await _told(guest, shell)
+    assert told is not None
+    assert (told.status, told.unchanged) == (UpdateStatus.FAILED, True)
+    assert (directory / "worker").is_dir()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_an_update_that_is_just_being_begun_is_known(guest: Path, shell: str) -> None:
+    """Told as unknown, its undo disks were merged while it started."""
+    directory = _begun(guest)
+    for file in directory.iterdir():
+        file.unlink()
+    told = await _told(guest, shell)
+    assert told is not None
+    assert (told.status.is_final, told.unchanged) == (False, False)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_an_update_without_a_name_breaks_no_greeting(guest: Path, shell: str) -> None:
+    """A full disk, or a power cut, leaves empty files."""
+    _begun(guest, identifier="")
+    session = await session_with(LocalCommands(guest, dict(os.environ), SHELLS[shell]))
+    assert session.hello.tasks == ()
