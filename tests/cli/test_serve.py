@@ -48,7 +48,14 @@ def test_a_socket_that_a_crash_left_behind_is_nobody(own_service: Service) -> No
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://inn:hush@db/night", "postgresql://inn@db/night?sslmode=require&password=hush"]
+    "url",
+    [
+        "postgresql://inn:hush@db/night",
+        "postgresql://inn:[hush@db/night",
+        "postgresql://inn:hush]@db/night",
+        "postgresql://inn:/hush@db/night",
+        "postgresql://inn@db/night?sslmode=require&password=hush",
+    ],
 )
 def test_a_password_in_the_command_line_is_refused(tmp_path: Path, url: str) -> None:
     """Every user of the computer could read it, before the host or among the parameters."""

@@ -29,6 +29,20 @@ async def test_every_no_takes_as_long_as_the_slowest_answer_before() -> None:
     assert took <= {0.5, 0.6}
 
 
+async def test_tries_that_the_realm_never_saw_change_no_pace() -> None:
+    """However many: they would make it forget how long it looks."""
+    clock = FakeClock()
+    pace = EvenPace(clock)
+    began = clock.monotonic()
+    await clock.advance(0.5)
+    pace.note(began)
+    for _ in range(64):
+        refused = asyncio.create_task(pace.refuse(clock.monotonic(), asked=False))
+        while not refused.done():
+            await clock.advance(0.25)
+    assert await _seconds_of_a_no(clock, pace, 0) >= 0.5
+
+
 async def test_a_realm_that_hung_once_makes_nobody_wait_for_ever() -> None:
     """The slowest is forgotten after a while, and never counts for more than three seconds."""
     clock = FakeClock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 
@@ -40,11 +41,16 @@ class Directory:
     def __init__(self) -> None:
         self.away = False
         self.users = {"ana": frozenset({"Operators"})}
+        #: How long it looks for somebody.
+        self.seconds: dict[str, float] = {}
+        self.clock = FakeClock()
 
     async def check(self, user: str, password: str) -> Known | None:
         """Whom it is for."""
         if self.away:
             raise ServiceError("The directory is away.")
+        if user in self.seconds:
+            await self.clock.sleep(self.seconds[user])
         found = self.users.get(user.lower())
         return None if found is None or password != GOOD else Known(user=user.lower(), groups=found)
 
@@ -290,3 +296,24 @@ async def test_removing_a_person_removes_what_they_were_given(house: House) -> N
     with pytest.raises(IdentityError) as nothing:
         await house.grants.take(_granted("local", "bob"))
     assert nothing.value.hresult == 0x80070490
+
+
+async def test_tries_without_a_password_do_not_hurry_a_realms_no(house: House) -> None:
+    """They never ask it, and say nothing of how long it looks for somebody whom it has."""
+
+    async def no_after_seconds(user: str, password: str, address: str) -> float:
+        began = house.clock.monotonic()
+        trying = asyncio.create_task(house.logins.by_password(user, "LAB", password, address))
+        while not trying.done():
+            await house.clock.advance(0.1)
+        with pytest.raises(NotAuthenticated):
+            await trying
+        return house.clock.monotonic() - began
+
+    house.directory.seconds = {"ana": 1.0}
+    house.directory.clock = house.clock
+    slow = await no_after_seconds("ana", "wrong", HERE)
+    for number in range(64):
+        await no_after_seconds(f"nobody{number}", "", f"192.0.2.{number + 2}")
+    assert slow >= 1
+    assert await no_after_seconds("nobody", "wrong", "198.51.100.1") >= 1

@@ -15,6 +15,7 @@ from tests.identity.people import GOOD, memory_people
     [
         "password123", "P@ssw0rd!!!", "1234567890", "qwertyuiop", "asdfasdfasdf", "Summer2024!",
         "letmeinletmein", "aaaaaaaaaaaa", "zyxwvutsrq", "innkeeper1!", "Admin123456", "abababababab",
+        "ｐａｓｓｗｏｒｄ１２３４", "qwert1234567890", "password123456123456", "welcome2024",
     ],
 )  # fmt: skip
 def test_what_is_guessed_first_is_refused(password: str) -> None:
@@ -24,7 +25,10 @@ def test_what_is_guessed_first_is_refused(password: str) -> None:
     PasswordPolicy(refuses_common=False).check(password, "ana")
 
 
-@pytest.mark.parametrize("password", [GOOD, "a long enough password", "tr0ub4dor and three", "corréct horse"])
+@pytest.mark.parametrize(
+    "password",
+    [GOOD, "a long enough password", "tr0ub4dor and three", "corréct horse", "qwert-8273-9912-5531"],
+)
 def test_a_few_words_in_a_row_will_do(password: str) -> None:
     """Nothing is asked of them but their length."""
     PasswordPolicy().check(password, "ana")
@@ -38,11 +42,18 @@ def test_the_name_of_its_account_is_no_password(password: str, user: str) -> Non
     PasswordPolicy().check(f"{user} likes her tea cold", user)
 
 
+def test_a_name_of_a_letter_or_two_is_in_many_passwords() -> None:
+    """By chance: it says nothing of them."""
+    PasswordPolicy().check("7391-5528-6610-a", "a1")
+
+
 def test_an_own_list_is_refused_whatever_the_case() -> None:
     """As lists of breaches have them, one a line."""
     policy = PasswordPolicy(shortest=8, refused=refused_in(["Tea at Five\r\n", "\n"]))
     with pytest.raises(InvalidArgument, match="guessed first"):
         policy.check("tea at FIVE")
+    with pytest.raises(InvalidArgument, match="guessed first"):
+        policy.check("ｔｅａ at five")
     with pytest.raises(InvalidArgument, match="8 to 1024"):
         policy.check("tea at")
     policy.check("tea at six")

@@ -13,8 +13,10 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from innkeeper.identity.audit import Audit
+from innkeeper.identity.caller import Caller, Proof
 from innkeeper.identity.granted import Granted
 from innkeeper.identity.memory import MemoryAuditStore
+from innkeeper.identity.realms import Known
 from innkeeper.identity.roles import Grant, Role
 from innkeeper.server.http import problems
 from innkeeper.server.identity.gate import Gate
@@ -23,6 +25,7 @@ from innkeeper.server.identity.needs import guarded, needs, open_to_all
 from innkeeper.server.identity.people import People
 from innkeeper.server.identity.sessions import csrf_token, log_in, log_out
 from innkeeper.server.peers import Admission, Peers
+from innkeeper.server.routes import sessions
 from innkeeper.tasks.clock import FakeClock
 from tests.identity.people import GOOD, memory_people
 
@@ -67,6 +70,10 @@ async def stream(request: Request) -> Response:
     return StreamingResponse(saying())
 
 
+def _of_lab(user: str) -> Caller:
+    return Caller(user=user, realm="LAB", proof=Proof.PASSWORD)
+
+
 async def _plain(request: Request) -> Response:
     return PlainTextResponse("done")
 
@@ -77,6 +84,7 @@ class Site:
     def __init__(self, people: People, scheme: str) -> None:
         app = FastAPI()
         app.include_router(router)
+        app.include_router(sessions.router)
         app.add_route("/plain", guarded(needs(Role.OPERATOR), _plain), methods=["POST"])
         problems.install(app)
         app.state.house = types.SimpleNamespace(people=people, audit=Audit(MemoryAuditStore(), FakeClock()))
@@ -134,6 +142,33 @@ async def test_logging_in_again_ends_the_session_before(site: Site) -> None:
     assert dict(site.browser.cookies) != first
     site.browser.cookies.clear()
     site.browser.cookies.update(first)
+    assert (await site.browser.get("/form")).status_code == 401
+
+
+@pytest.mark.parametrize("whose", [{"user": "Eve", "realm": "LAB"}, {"user": "EVE", "realm": "Lab"}])
+async def test_all_sessions_of_somebody_end_however_they_are_spelled(
+    site: Site, whose: dict[str, str]
+) -> None:
+    """A directory keeps the case of its names, and whoever asks may write another."""
+    raised = Granted(realm="local", name="ana", is_group=False, grant=Grant(role=Role.ADMINISTRATOR))
+    await site.people.grants.give(raised)
+    for user in ("Eve", "eve", "Eva"):
+        await site.people.sessions.open(_of_lab(user), Known(user=user))
+    await site.log_in()
+    headers = {"X-CSRF-Token": (await site.browser.get("/form")).text}
+    nowhere = await site.browser.delete("/sessions", params={"user": "Eve"}, headers=headers)
+    assert nowhere.status_code == 422
+    ended = await site.browser.delete("/sessions", params=whose, headers=headers)
+    assert ended.json() == {"ended": 2}
+    assert {each.known.user for each in await site.people.sessions.list()} == {"Eva", "ana"}
+
+
+async def test_ones_own_sessions_end_however_one_spells_oneself(site: Site) -> None:
+    """Nobody has to be an administrator for that."""
+    await site.log_in()
+    headers = {"X-CSRF-Token": (await site.browser.get("/form")).text}
+    whose = {"user": "Ana", "realm": "Local"}
+    assert (await site.browser.delete("/sessions", params=whose, headers=headers)).json() == {"ended": 1}
     assert (await site.browser.get("/form")).status_code == 401
 
 

@@ -7,8 +7,11 @@ import contextlib
 import pytest
 import sqlalchemy as sa
 
+from innkeeper.errors import ServiceError
 from innkeeper.store import postgresql
-from innkeeper.store.postgresql import postgres_engine
+from innkeeper.store.database import Database
+from innkeeper.store.postgresql import postgres_engine, shown
+from innkeeper.tasks import patience
 
 _MOST = 4
 
@@ -39,3 +42,17 @@ def test_connections_that_nobody_needs_are_closed(
     _use_at_once(engine, 1)
     assert engine.pool.checkedin() == 1  # type: ignore[attr-defined]  # of the queue that it is here
     engine.dispose()
+
+
+async def test_no_sentence_shows_a_secret_of_the_databases_url() -> None:
+    """Neither one before the host nor one among the parameters; the rest is told."""
+    url = sa.make_url(
+        "postgresql://inn:hush@127.0.0.1:1/night?password=hush&sslpassword=hush&sslmode=disable"
+    )
+    assert "hush" not in shown(url)
+    database = await Database.connect(url)
+    with patience.bounded(0.1), pytest.raises(ServiceError) as told:
+        await database.look()
+    await database.close()
+    assert "hush" not in str(told.value)
+    assert "127.0.0.1:1/night?sslmode=disable" in str(told.value)

@@ -173,6 +173,14 @@ async def test_the_url_of_another_database_is_refused_without_its_password(url: 
     assert "secret" not in str(refused.value) + refused.value.advice
 
 
+async def test_events_of_others_are_heard_from_postgresql_alone(tmp_path: Path) -> None:
+    """Another database tells none."""
+    with pytest.raises(InvalidArgument, match="database_events"):
+        await open_store(
+            f"sqlite:///{tmp_path}/a.sqlite", server="one", events=f"sqlite:///{tmp_path}/b.sqlite"
+        )
+
+
 async def test_a_table_that_is_read_for_long_holds_up_no_other_server(database: Database) -> None:
     """The migration lets go between its tries, so that what others ask meanwhile is answered, and ends."""
     if database.url.get_backend_name() != "postgresql":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import typer
 
@@ -13,6 +14,8 @@ from innkeeper.errors import InvalidArgument
 
 #: What libpq takes for a secret in the query of a URL.
 _SECRET_PARAMETERS = frozenset({"password", "sslpassword"})
+#: An account with its password, in which brackets, slashes and question marks may stand as they are.
+_WITH_PASSWORD = re.compile(r"[^:/]*:[^@]+@")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -131,9 +134,8 @@ def _refuse_password(database: str | None) -> None:
 
 
 def _names_password(url: str) -> bool:
-    """Whether a password stands in it, before the host or among the parameters."""
-    try:
-        address = urlsplit(url)
-        return bool(address.password) or not _SECRET_PARAMETERS.isdisjoint(parse_qs(address.query))
-    except ValueError:  # what is no URL is refused where it is opened, without showing it
-        return False
+    """Whether a password stands in it, before the host or among the parameters, as SQLAlchemy reads it."""
+    address = url.partition("://")[2]
+    if _WITH_PASSWORD.match(address):
+        return True
+    return not _SECRET_PARAMETERS.isdisjoint(parse_qs(address.partition("?")[2]))

@@ -29,7 +29,7 @@ class EvenPace:
         self._took.append(took)
         return took
 
-    async def refuse(self, began: float) -> None:
-        """Wait until a no may be told."""
-        took = self.note(began)
-        await self._clock.sleep(max(0.0, max(self._took) - took))
+    async def refuse(self, began: float, *, asked: bool = True) -> None:
+        """Wait until a no may be told; one for which the realm was not ``asked`` says nothing of its time."""
+        took = self.note(began) if asked else self._clock.monotonic() - began
+        await self._clock.sleep(max(0.0, max(self._took, default=0.0) - took))

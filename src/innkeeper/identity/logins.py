@@ -74,7 +74,7 @@ class Logins:
         if known is None:
             # Innkeeper's own accounts cost the same work whether they are there or not.
             if asked.name != LOCAL_REALM:
-                await pace.refuse(began)
+                await pace.refuse(began, asked=bool(user and password))
             await self._audit.shut_out(account, address, "the name or the password is not right")
             raise NotAuthenticated(
                 "The user name or the password is not right.",

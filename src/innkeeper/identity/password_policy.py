@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
@@ -131,6 +132,9 @@ _RUNS: Final = (
 )
 _LOOKALIKES: Final = str.maketrans("013457@$!", "oieastasi")
 _LEAST_DIFFERENT: Final = 5
+#: A shorter name stands in many passwords by chance.
+_SHORTEST_NAME: Final = 3
+_ENOUGH_DIGITS: Final = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,8 +155,8 @@ class PasswordPolicy:
                 f"A password has {self.shortest} to {LONGEST} characters; this one has {len(password)}.",
                 advice=_ADVICE,
             )
-        plain = password.casefold()
-        if user and _letters(user) and _is_made_of(plain, _letters(user)):
+        plain = _plain(password)
+        if _is_made_of(plain, _letters(_plain(user))):
             raise InvalidArgument("This password is little more than the account's name.", advice=_ADVICE)
         if plain in self.refused or (self.refuses_common and _is_common(plain)):
             raise InvalidArgument("This password is one of those that are guessed first.", advice=_ADVICE)
@@ -160,7 +164,12 @@ class PasswordPolicy:
 
 def refused_in(lines: Iterable[str]) -> frozenset[str]:
     """Read a list of passwords, one a line, as breaches are published."""
-    return frozenset(line.rstrip("\r\n").casefold() for line in lines if line.strip())
+    return frozenset(_plain(line.rstrip("\r\n")) for line in lines if line.strip())
+
+
+def _plain(text: str) -> str:
+    """Return it in the one form that is compared: of letters that are only drawn wider, the usual ones."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def _is_common(plain: str) -> bool:
@@ -168,6 +177,8 @@ def _is_common(plain: str) -> bool:
         return True
     if any(plain in run or plain in run[::-1] for run in _RUNS):
         return True
+    if _has_other_digits(plain):
+        return False
     # The signs around a word are no letters of it; those within it may stand for some.
     within = plain.strip("0123456789!$@#%&*?.,-_+ ").translate(_LOOKALIKES)
     return any(
@@ -177,8 +188,20 @@ def _is_common(plain: str) -> bool:
 
 
 def _is_made_of(plain: str, name: str) -> bool:
-    """Whether hardly anything is left of it without the name."""
-    return name in _letters(plain) and len(_letters(plain)) < len(name) + 4
+    """Whether hardly anything is left of it without the name, where that is long enough to be meant."""
+    letters = _letters(plain)
+    return len(name) >= _SHORTEST_NAME and name in letters and len(letters) < len(name) + 4
+
+
+def _has_other_digits(plain: str) -> bool:
+    """Whether its digits alone would do for a password, whatever word they stand beside."""
+    digits = re.sub(r"\D", "", plain)
+    return (
+        len(digits) >= _ENOUGH_DIGITS
+        and len(set(digits)) >= _LEAST_DIFFERENT
+        and _once(digits) == digits
+        and not any(digits in run or digits in run[::-1] for run in _RUNS)
+    )
 
 
 def _is_run(letters: str) -> bool:

@@ -26,7 +26,7 @@ from innkeeper.servers.acting import acted_on
 from innkeeper.store.commits import Commits
 from innkeeper.store.former_servers import refuse_former_servers
 from innkeeper.store.grouped import GroupedWrites, RowChange
-from innkeeper.store.postgresql import OLDEST_VERSION, Busy, postgres_engine
+from innkeeper.store.postgresql import OLDEST_VERSION, Busy, postgres_engine, shown
 from innkeeper.store.sqlite import SameFile, Synchronous, prepare_file, sqlite_engine
 from innkeeper.store.waiting import Waiting, is_refusal
 from innkeeper.tasks import patience
@@ -76,8 +76,8 @@ class Database:
         self.guard: Guard | None = None
         self._claims = contextlib.ExitStack()
         self._file: SameFile | None = None
-        self._writes = Waiting(url.render_as_string(hide_password=True))
-        self._reads = Waiting(url.render_as_string(hide_password=True), beside=self._writes)
+        self._writes = Waiting(shown(url))
+        self._reads = Waiting(shown(url), beside=self._writes)
         self._busy = Busy()
         if self.is_sqlite:
             path = Path(str(url.database))
@@ -376,7 +376,7 @@ def _refusing_newer_tables() -> Iterator[None]:
 def _refused(url: sa.URL, error: sa.exc.OperationalError) -> ServiceError:
     said = str(error.orig).strip().splitlines()[0]
     return ServiceError(
-        f"The database {url.render_as_string(hide_password=True)} refuses Innkeeper: {said.rstrip('.')}.",
+        f"The database {shown(url)} refuses Innkeeper: {said.rstrip('.')}.",
         code=ErrorCode.E_ACCESSDENIED,
         advice="See user, password and name in the setting “database”, and the server's pg_hba.conf.",
     )
@@ -384,7 +384,7 @@ def _refused(url: sa.URL, error: sa.exc.OperationalError) -> ServiceError:
 
 def _too_old(url: sa.URL, version: int) -> ServiceError:
     return ServiceError(
-        f"The database {url.render_as_string(hide_password=True)} runs on PostgreSQL {version // 10_000}; "
+        f"The database {shown(url)} runs on PostgreSQL {version // 10_000}; "
         f"Innkeeper needs {OLDEST_VERSION // 10_000} or newer.",
         code=ErrorCode.ERROR_REVISION_MISMATCH,
         advice="Upgrade PostgreSQL, or name another database in the setting “database”.",

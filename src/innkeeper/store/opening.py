@@ -129,7 +129,7 @@ async def open_store(
     A database that is away is waited for. Raises ``ServiceError`` where it refuses us or fails, or another
     process serves under this name.
     """
-    to_listen_at = None if events is None else _parsed(events, "database_events")
+    to_listen_at = None if events is None else _heard_at(events)
     database = await Database.connect(_parsed(url), server)
     try:
         async with during(lambda: database.trouble):
@@ -187,6 +187,17 @@ def _parsed(text: str, setting: str = "database") -> sa.URL:
         f"The setting “{setting}” is the URL of no database that Innkeeper can use.",
         advice="Write sqlite:////path/to/innkeeper.sqlite or postgresql://user@host/name.",
     )
+
+
+def _heard_at(text: str) -> sa.URL:
+    """Return the URL at which events of others are heard, which PostgreSQL alone tells."""
+    url = _parsed(text, "database_events")
+    if url.get_backend_name() != "postgresql":
+        raise InvalidArgument(
+            "The setting “database_events” is the URL of no PostgreSQL database.",
+            advice="Write postgresql://user@host/name, or leave it out.",
+        )
+    return url
 
 
 def _journal(url: sa.URL) -> Path | sa.URL:

@@ -40,6 +40,13 @@ _POOL_TIMEOUT_SECONDS: Final = 10.0
 #: Of a connection: its sessions have our settings by themselves, also from one transaction to the next.
 _IS_SETTLED: Final = "innkeeper settings"
 _IDLE_SINCE: Final = "innkeeper idle since"
+#: What is a secret among the parameters of a URL.
+_SECRET_PARAMETERS: Final = ("password", "sslpassword")
+
+
+def shown(url: sa.URL) -> str:
+    """Return a database's URL as people may read it, without its secrets."""
+    return url.difference_update_query(_SECRET_PARAMETERS).render_as_string(hide_password=True)
 
 
 class RestingPool(QueuePool):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from innkeeper.wire.messages import Base64, Message, Request
+from innkeeper.wire.moment import Moment
 
 
 class BulkRequest(Request):
@@ -27,11 +28,11 @@ class BulkBookRequest(BulkRequest):
     identifier: str = Field(min_length=1, max_length=255)
     label: str = Field(default="", max_length=255)
     #: Not before this; nothing for now.
-    start: AwareDatetime | None = None
+    start: Moment | None = None
     #: No later start than this.
-    end: AwareDatetime | None = None
+    end: Moment | None = None
     #: Complete by this.
-    deadline: AwareDatetime | None = None
+    deadline: Moment | None = None
     context: Base64 = b""
 
 

@@ -26,6 +26,7 @@ from pydantic import (
 
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire.documented_events import STATES, DocumentedEvent
+from innkeeper.wire.moment import Moment
 from innkeeper.wire.states import (
     CancelEffect,
     GuestWay,
@@ -368,11 +369,11 @@ class BookRequest(Request):
     identifier: str = Field(min_length=1, max_length=255)
     label: str = Field(default="", max_length=255)
     #: Not before this; nothing for now.
-    start: AwareDatetime | None = None
+    start: Moment | None = None
     #: No later start than this.
-    end: AwareDatetime | None = None
+    end: Moment | None = None
     #: Complete by this.
-    deadline: AwareDatetime | None = None
+    deadline: Moment | None = None
     context: Base64 = b""
 
 

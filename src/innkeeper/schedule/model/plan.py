@@ -20,6 +20,8 @@ from innkeeper.schedule.model.extension import Extension
 from innkeeper.schedule.model.trigger_collection import TriggerCollection
 
 _SECOND = dt.timedelta(seconds=1)
+#: Before it, a day around a moment may be in no year that there is.
+_FIRST = dt.datetime(1, 1, 3, tzinfo=dt.UTC)
 
 
 class Plan:
@@ -56,7 +58,7 @@ class Plan:
 
     def runs(self, begin: dt.datetime, end: dt.datetime | None = None) -> Iterator[dt.datetime]:
         """The runs from ``begin`` on and before ``end``, each moment once."""
-        streams = [_runs(each, begin, end) for each in self.recurrences.values()]
+        streams = [_runs(each, max(begin, _FIRST), end) for each in self.recurrences.values()]
         for moment, _ in itertools.groupby(heapq.merge(*streams)):
             yield moment
 

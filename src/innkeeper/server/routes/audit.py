@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 
 from innkeeper.identity.audit import Audit, Entry, Head, Search
 from innkeeper.identity.roles import Role
@@ -15,6 +14,7 @@ from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import MAX_ID
 from innkeeper.server.routes.asking import TheHouse
 from innkeeper.wire import audit as wire
+from innkeeper.wire.moment import Moment
 
 router = APIRouter(prefix="/audit", tags=["audit"])
 
@@ -27,7 +27,7 @@ async def list_audit(
     who: str | None = None,
     action: str | None = None,
     on: str | None = None,
-    since: AwareDatetime | None = None,
+    since: Moment | None = None,
     before: Annotated[int | None, Query(ge=0, le=MAX_ID)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> wire.AuditList:

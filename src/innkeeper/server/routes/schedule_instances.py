@@ -8,7 +8,6 @@ import itertools
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from innkeeper.errors import ErrorCode
 from innkeeper.identity import roles
@@ -27,6 +26,7 @@ from innkeeper.server.identity.subjects import folder_in_query, what_they_see
 from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.server.routes.schedule import page_of_runs, permitted, run_message
 from innkeeper.wire import schedule as wire
+from innkeeper.wire.moment import Moment
 
 router = APIRouter(prefix="/schedule", tags=["schedule"])
 
@@ -98,8 +98,8 @@ async def list_run_times(
     house: TheHouse,
     caller: TheCaller,
     path: str,
-    start: AwareDatetime | None = None,
-    end: AwareDatetime | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
     count: Annotated[int, Query(ge=1, le=10_000)] = 100,
 ) -> wire.RunTimesMessage:
     """When a task's triggers run (``GetRunTimes``); disabled triggers count, as documented."""

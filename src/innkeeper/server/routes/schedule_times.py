@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from innkeeper.errors import InvalidArgument
 from innkeeper.identity.roles import Role
@@ -24,12 +23,14 @@ from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.server.routes.schedule import page_of_runs
 from innkeeper.server.routes.schedule_instances import sees_task
 from innkeeper.wire import schedule_times as wire
+from innkeeper.wire.moment import Moment
 from innkeeper.wire.schedule import RunList
 
 router = APIRouter(prefix="/schedule", tags=["schedule"])
 
 #: How far to look where nobody says.
 _USUAL = dt.timedelta(days=30)
+_LAST: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 Count = Annotated[int, Query(ge=1, le=10_000)]
 States = Annotated[list[RunState] | None, Query(max_length=7)]
@@ -41,8 +42,8 @@ async def calendar(
     house: TheHouse,
     caller: TheCaller,
     path: Paths = None,
-    start: AwareDatetime | None = None,
-    end: AwareDatetime | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
     count: Count = 1000,
     hidden: bool = False,
 ) -> wire.RunCalendar:
@@ -54,7 +55,7 @@ async def calendar(
         found = [await registry.task(each) for each in path]
     seen = [task for task in found if await sees_task(house, caller, Right.READ, task)]
     begin = start or house.clock.now()
-    until = end or begin + _USUAL
+    until = end or min(begin, _LAST - _USUAL) + _USUAL
     if until < begin:
         raise InvalidArgument(f"{until} comes before {begin}.", advice="Give an end after the start.")
     calendars = await house.schedule.calendars.named()

@@ -7,9 +7,9 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from innkeeper.errors import NotPermitted
+from innkeeper.errors import InvalidArgument, NotPermitted
 from innkeeper.identity.caller import Caller, Person
-from innkeeper.identity.realms import normal_name
+from innkeeper.identity.realms import is_same_realm, normal_name
 from innkeeper.identity.roles import Role
 from innkeeper.identity.session import Session
 from innkeeper.server.http.paging import Order, Place, ThePage
@@ -63,13 +63,24 @@ async def end_sessions(
 ) -> wire.SessionsEnded:
     """End all of one's own sessions; as an administrator, those of ``user`` in ``realm``."""
     _refuse_scoped(caller)
-    owner = Person(user=normal_name(realm, user), realm=realm) if user else caller.person
-    if owner != caller.person and not caller.is_administrator:
+    if user and not realm:
+        raise InvalidArgument("The user's realm is missing.", advice="Give `realm` too, such as local.")
+    meant = Person(user=normal_name(realm, user), realm=realm) if user else caller.person
+    if not _is_same(caller.person, meant) and not caller.is_administrator:
         raise NotPermitted(
             "Only an administrator ends the sessions of others.", advice="Leave `user` and `realm` out."
         )
-    note(str(owner))
-    return wire.SessionsEnded(ended=await house.people.sessions.close_all(owner))
+    note(str(meant))
+    sessions = house.people.sessions
+    owners = {each.owner for each in await sessions.list() if _is_same(each.owner, meant)}
+    return wire.SessionsEnded(ended=sum([await sessions.close_all(owner) for owner in owners]))
+
+
+def _is_same(one: Person, other: Person) -> bool:
+    """Whether both are one person, whatever way the realm or whoever asks spells them."""
+    return is_same_realm(one.realm, other.realm) and (
+        normal_name(one.realm, one.user) == normal_name(other.realm, other.user)
+    )
 
 
 def _refuse_scoped(caller: Caller) -> None:
