@@ -80,6 +80,38 @@ async def test_commands_that_last_give_their_turns_to_others(
     made.end()
 
 
+async def test_commands_that_were_kept_from_giving_their_turns_do_so_once_others_end(
+    hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that hang on then hold up nobody, and no turn is given twice."""
+    monkeypatch.setattr(lanes, "_LASTS_SECONDS", 0.05)
+    made = Lanes("test:///default", "command", 2, most_lasting=2)
+    first = Hanging()
+    ending = [asyncio.create_task(made.run(first.call)) for _ in range(2)]
+    await _begun(first, 2)
+    calls = [asyncio.create_task(made.run(hanging.call)) for _ in range(2)]
+    await _begun(hanging, 2)
+    await asyncio.sleep(0.3)
+    first.go_on()
+    async with asyncio.timeout(30):
+        await asyncio.gather(*ending)
+    async with asyncio.timeout(5):
+        assert await made.run(_answer)
+    calls += [asyncio.create_task(made.run(hanging.call)) for _ in range(3)]
+    await _begun(hanging, 4)
+    await asyncio.sleep(0.3)
+    assert hanging.begun == 4
+    hanging.go_on()
+    async with asyncio.timeout(30):
+        await asyncio.gather(*calls)
+    again = Hanging()
+    calls = [asyncio.create_task(made.run(again.call)) for _ in range(2)]
+    await _begun(again, 2)
+    again.go_on()
+    await asyncio.gather(*calls)
+    made.end()
+
+
 async def test_questions_keep_their_turns(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
     """They wait for no QEMU: what is slow is the daemon, which gets no more of them at once."""
     monkeypatch.setattr(lanes, "_LASTS_SECONDS", 0.01)

@@ -6,6 +6,8 @@ import asyncio
 import dataclasses
 import datetime as dt
 import json
+from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
@@ -16,8 +18,11 @@ from innkeeper.identity.roles import Grant, Reach, Role
 from innkeeper.machines.machine import MachineState
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import ActionType
-from innkeeper.schedule.registered import Run
+from innkeeper.schedule.ports import ScheduleStore
+from innkeeper.schedule.registered import Registered, Run
+from innkeeper.schedule.running import instance
 from innkeeper.schedule.xml.encoding import Encoding
+from innkeeper.server import scheduled_machines
 from innkeeper.server.operations import BOOK_UPDATE, COMPACT_DISK
 from innkeeper.server.scheduled_machines import called_now
 from innkeeper.wire.commands import Command
@@ -155,6 +160,52 @@ async def test_a_task_from_before_gets_its_keys_where_its_names_are_unique(inn: 
     assert (await registry.task("\\one")).keys == {"db-1": (await inn.house.machines.get("db-1")).key}
     assert (await registry.task("\\several")).machines is None
     assert (await registry.task("\\none")).machines == ()
+
+
+class _Unsettled:
+    """Tasks whose machines were never found out, and how often they are read and written."""
+
+    def __init__(self, *tasks: Registered) -> None:
+        self.tasks = {task.id: task for task in tasks}
+        self.reads = 0
+        self.writes = 0
+
+    async def unsettled(self) -> Sequence[Registered]:
+        self.reads += 1
+        return [task for task in self.tasks.values() if task.machines is None]
+
+    async def change(self, seen: Registered, task: Registered) -> bool:
+        self.writes += 1
+        self.tasks[seen.id] = task
+        return True
+
+
+async def test_many_tasks_from_before_are_read_once_and_each_is_written_once(
+    inn: Inn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many machines they name; those whose machines are not there are read again at the next look."""
+    registry = inn.house.schedule.registry
+    tasks = [
+        await registry.register(
+            f"\\t{n}", definition_of(Command.STARTUP.class_id, f"m{n}", "db-1"), owner="ana"
+        )
+        for n in range(30)
+    ]
+    store, parsed = _Unsettled(*tasks), []
+
+    def definition(task: Registered) -> TaskDefinition:
+        parsed.append(task.path)
+        return instance.definition_of(task)
+
+    monkeypatch.setattr(scheduled_machines, "definition_of", definition)
+    names = scheduled_machines.ScheduledNames(cast("ScheduleStore", store))
+    assert set(await names.names()) == {"db-1", *(f"m{n}" for n in range(30))}
+    for named in ("db-1", *(f"m{n}" for n in range(29))):
+        await names.adopt(named, f"host/{named}")
+    assert (store.reads, len(parsed), store.writes) == (1, 30, 29)
+    assert store.tasks[tasks[0].id].keys == {"m0": "host/m0", "db-1": "host/db-1"}
+    assert set(await names.names()) == {"db-1", "m29"}
+    assert (store.reads, len(parsed), store.writes) == (2, 31, 29)
 
 
 async def test_a_machine_that_the_caller_may_not_see_is_called_as_in_the_task(inn: Inn) -> None:

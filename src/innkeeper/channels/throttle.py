@@ -15,6 +15,11 @@ SLICE_BYTES = 4 * 1024
 #: More frames than this in one slice, and the rest of what lies there waits for the next turn of the loop.
 CROWDED = 64
 _SUSPECT_S = 60.0
+#: So much of the processor's time is for all guests together that had more than their share.
+_SHARED_PER_SECOND = 0.05
+#: No slice is charged for more: one takes a few milliseconds, and what is above that was the collection of
+#: garbage or other work of this thread, which is no guest's doing.
+_MOST_SECONDS_OF_A_SLICE = 0.02
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,11 +40,21 @@ class Processor:
     def __init__(self, clock: Clock, spent: Callable[[], float] = time.thread_time) -> None:
         #: The processor time of this thread, in seconds.
         self.spent = spent
-        self._excess = Allowance(clock, per_second=0.05, burst=0.05)
+        self._clock = clock
+        #: Until when each guest is one of those, the soonest first.
+        self._suspects: dict[object, float] = {}
 
-    def owe(self, seconds: float) -> float:
-        """Take so much of it; returns the seconds to wait until it is paid for."""
-        return self._excess.owe(seconds)
+    def suspect(self, guest: object) -> None:
+        """Count a guest for a while among those that share the rest."""
+        self._suspects.pop(guest, None)
+        self._suspects[guest] = self._clock.monotonic() + _SUSPECT_S
+
+    def sharers(self, guest: object) -> int:
+        """Return among how many guests this one shares the rest: 0 where it does not."""
+        now = self._clock.monotonic()
+        while self._suspects and self._suspects[first := next(iter(self._suspects))] <= now:
+            del self._suspects[first]
+        return len(self._suspects) if guest in self._suspects else 0
 
 
 class Throttle:
@@ -58,7 +73,8 @@ class Throttle:
         self._seconds = Allowance(clock, per_second=0.02, burst=0.1)
         #: Waiting for a quarter of the time is nothing strange; for longer it is a flood.
         self._patience = Allowance(clock, per_second=0.25, burst=15)
-        self._suspect_until = clock.monotonic()
+        #: Its part of what is shared: it waits by its own use alone, whatever the others owe.
+        self._shared = Allowance(clock, per_second=_SHARED_PER_SECOND, burst=_SHARED_PER_SECOND)
         #: When the guest has paid for all that it sent.
         self._paid_at = clock.monotonic()
 
@@ -73,7 +89,7 @@ class Throttle:
         debt = self._bytes.owe(piece.size_bytes - piece.due_bytes)
         if piece.frames:
             share = max(0.0, 1 - piece.due_bytes / piece.size_bytes)
-            seconds = piece.seconds * share
+            seconds = min(piece.seconds, _MOST_SECONDS_OF_A_SLICE) * share
             debt = max(debt, self._frames.owe(piece.frames * share), self._seconds.owe(seconds))
             debt = max(debt, self._owe_together(seconds, debt))
         self._paid_at = self._clock.monotonic() + debt
@@ -88,7 +104,7 @@ class Throttle:
 
     def _owe_together(self, seconds: float, debt: float) -> float:
         """Count a guest that had more than its share in the last minute among those that share the rest."""
-        now = self._clock.monotonic()
         if debt > 0:
-            self._suspect_until = now + _SUSPECT_S
-        return self._processor.owe(seconds) if now < self._suspect_until else 0.0
+            self._processor.suspect(self)
+        sharers = self._processor.sharers(self)
+        return self._shared.owe(seconds * sharers) if sharers else 0.0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from innkeeper.errors import HypervisorError, InnkeeperError, InvalidArgument, MachineNotFound
 from innkeeper.identity.caller import Caller
@@ -19,6 +21,9 @@ from innkeeper.schedule.running.instance import definition_of
 from innkeeper.server.house import House
 from innkeeper.server.identity.subjects import resource_of
 from innkeeper.server.operations import machines_of
+
+#: So many definitions are read before others on the loop have their turn.
+_AT_ONCE: Final = 20
 
 
 async def keys_of_machines(definition: TaskDefinition, house: House) -> Mapping[str, str]:
@@ -88,32 +93,52 @@ async def _with_key(house: House, key: str) -> Machine | MachineEntry | None:
     return None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Unsettled:
+    """A task of which it is not known yet which machines it names."""
+
+    task: Registered
+    names: Collection[str]
+    #: The keys of those that have been found, by what the task calls them.
+    keys: dict[str, str]
+
+    @property
+    def found(self) -> Registered | None:
+        """The task with the keys of all its machines; ``None`` while one is missing."""
+        if self.keys.keys() < set(self.names):
+            return None
+        return dataclasses.replace(
+            self.task, machines=tuple((named, self.keys[named]) for named in self.names)
+        )
+
+
 class ScheduledNames:
     """Names of machines in scheduled tasks from before their keys were kept (an ``AdoptionStore``)."""
 
     def __init__(self, store: ScheduleStore) -> None:
         self._store = store
-        #: What has been found so far: a task is written once all its names are.
-        self._keys: dict[str, str] = {}
+        #: The tasks that wait for the machine of a name: each is written once all its names are found.
+        self._waiting: dict[str, list[_Unsettled]] = {}
 
     async def names(self) -> Collection[str]:
         """The names whose machines are still to be found."""
-        self._keys = {}
-        await self._write()
-        return {named for task in await self._store.unsettled() for named in _names(task)}
+        waiting: dict[str, list[_Unsettled]] = {}
+        for number, task in enumerate(await self._store.unsettled(), start=1):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            each = _Unsettled(task, machines_of(definition_of(task)), {})
+            await self._write(each)
+            for named in each.names:
+                waiting.setdefault(named, []).append(each)
+        self._waiting = waiting
+        return list(waiting)
 
     async def adopt(self, name: str, key: str) -> None:
         """Give those tasks that name a machine its key."""
-        self._keys[name] = key
-        await self._write()
+        for each in self._waiting.pop(name, ()):
+            each.keys[name] = key
+            await self._write(each)
 
-    async def _write(self) -> None:
-        for task in await self._store.unsettled():
-            names = _names(task)
-            if self._keys.keys() >= set(names):
-                keys = tuple((named, self._keys[named]) for named in names)
-                await self._store.change(task, dataclasses.replace(task, machines=keys))
-
-
-def _names(task: Registered) -> Collection[str]:
-    return machines_of(definition_of(task))
+    async def _write(self, each: _Unsettled) -> None:
+        if (found := each.found) is not None:
+            await self._store.change(each.task, found)

@@ -179,6 +179,8 @@ class Lanes:
         self._turns = asyncio.Semaphore(most)
         #: The calls whose turns went to others.
         self._lasting: set[asyncio.Future[object]] = set()
+        #: Those that last, too, and have kept their turns while so many others lasted: the oldest first.
+        self._overdue: dict[asyncio.Future[object], None] = {}
         self._opened = 0
         self._ended = False
 
@@ -211,8 +213,15 @@ class Lanes:
         return lane
 
     def _let_by(self, going: asyncio.Future[T]) -> None:
-        if len(self._lasting) < self._most_lasting:
-            self._lasting.add(cast("asyncio.Future[object]", going))
+        """Give a lasting call's turn to another: once fewer others last, where too many do."""
+        self._overdue[cast("asyncio.Future[object]", going)] = None
+        self._let_overdue_by()
+
+    def _let_overdue_by(self) -> None:
+        while self._overdue and len(self._lasting) < self._most_lasting:
+            oldest = next(iter(self._overdue))
+            del self._overdue[oldest]
+            self._lasting.add(oldest)
             self._turns.release()
 
     def _give_back(self, lane: Lane, ended: asyncio.Future[T], lasts: asyncio.TimerHandle) -> None:
@@ -222,9 +231,12 @@ class Lanes:
             lane.end()
         elif lane in self._all:
             self._free.append(lane)
-        if ended in self._lasting:
-            self._lasting.remove(cast("asyncio.Future[object]", ended))
+        call = cast("asyncio.Future[object]", ended)
+        if call in self._lasting:
+            self._lasting.remove(call)
+            self._let_overdue_by()
         else:
+            self._overdue.pop(call, None)
             self._turns.release()
 
 
