@@ -25,14 +25,20 @@ class Namesakes:
         self._heard_for: frozenset[str] = frozenset()
         #: Whether that was news which whoever keeps the directory has not been told of yet.
         self._has_news = False
+        #: How often it was asked, and which of the answers was taken last.
+        self._asked = 0
+        self._taken = 0
 
     async def hear(self) -> bool:
-        """Hear of all; whether that is news."""
+        """Hear of all; whether that is news. One asked for before the last answer is not taken."""
         if self._directory is None:
             return False
-        hosts, new = self._host_ids(), self._places.new
-        is_news = self._places.hear_elsewhere(await self._directory.namesakes(hosts, new), new)
-        self._heard_for = hosts
+        self._asked += 1
+        asked, hosts, new = self._asked, self._host_ids(), self._places.new
+        namesakes, is_news = await self._directory.namesakes(hosts, new), False
+        if asked > self._taken:
+            is_news = self._places.hear_elsewhere(namesakes, new)
+            self._taken, self._heard_for = asked, hosts
         is_news, self._has_news = is_news or self._has_news, False
         return is_news
 

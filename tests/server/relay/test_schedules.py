@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from innkeeper.schedule.model.actions import ComHandlerAction
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.registered import Registered
@@ -56,3 +58,17 @@ async def test_a_task_about_no_machine_is_started_where_it_was_registered(inn: I
     assert [await is_ours(each.house.neighbours, task) for each in inn] == [True, False]
     gone = Registered(**{name: getattr(task, name) for name in task.__slots__} | {"server": "retired"})
     assert [await is_ours(each.house.neighbours, gone) for each in inn] == [True, True]
+
+
+async def test_a_task_about_a_machine_that_nobody_knows_is_for_whoever_has_its_host(inn: Inn) -> None:
+    """For none, where its server is retired and no other has taken the host yet."""
+    north, south = inn
+    task = await registered(north, "start-mail", calling(Command.STARTUP.class_id, "mail"))
+    for key, ours in (
+        ("host-of-nobody/gone", [False, False]),
+        (f"{south.host.id}/gone", [False, True]),
+        (f"{north.host.id}/attic-mail", [True, False]),
+        ("host-of-nobody/attic-mail", [True, False]),
+    ):
+        keyed = dataclasses.replace(task, machines=(("mail", key),))
+        assert [await is_ours(each.house.neighbours, keyed) for each in inn] == ours, key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
@@ -73,8 +73,9 @@ class DirectoryKeeper:
         #: Machines that have come, by what they can be asked for by.
         self._come: dict[str, None] = {}
         self._has_come = Signal()
-        #: The keys of machines that were written down when they came, until a look has seen to them.
-        self._announced: set[str] = set()
+        #: When machines were written down as they came, by their keys and the board's clock: until a look
+        #: that began after it has seen to them.
+        self._announced: dict[str, float] = {}
         #: What is written down of the machines of each host that was looked after, by the host's id.
         self._written: dict[str, dict[str, tuple[Notice | None, MachineEntry]]] = {}
         #: When each of these hosts came, by the board's clock.
@@ -124,12 +125,12 @@ class DirectoryKeeper:
     async def announce(self, reference: str) -> None:
         """Write down a machine that has come, by any reference to it; it is in the directory afterwards.
 
-        A look that is under way knows nothing of it, and the next one writes it once more, or sees that it
-        has gone. What fails is left to that.
+        A look that is under way may know nothing of it, and leaves it; the next one writes it once more,
+        or sees that it has gone. What fails is left to that.
         """
         try:
             notice = await self._board.anew(reference)
-            self._announced.add(notice.machine.key)
+            self._announced[notice.machine.key] = self._board.now()
             await self._directory.update([entry_of(notice)], ())
         except InnkeeperError as error:
             _log.info("directory.not_announced", machine=reference, error=error.sentence)
@@ -143,8 +144,9 @@ class DirectoryKeeper:
         await self._look_at_names()
         if hosts.keys() != self._hosts.keys() or self._facts_age >= _FACTS_SECONDS:
             await self._look_at_hosts(hosts)
-        announced = frozenset(self._announced)
         notices = await self._board.all()
+        # At once, since the board may begin another look while this one is written down.
+        looked_for = {key: at for key, at in self._announced.items() if self._has_looked_for(key, at, hosts)}
         # A host that has come since the last look has its machines still, though none was seen yet.
         seen: dict[str, dict[str, Notice]] = {
             number: {}
@@ -155,7 +157,12 @@ class DirectoryKeeper:
             if (of_host := seen.get(notice.machine.host_id)) is not None:
                 of_host[notice.machine.key] = notice
         for number, found in seen.items():
-            await self._write(number, found, announced)
+            await self._write(number, found, looked_for)
+
+    def _has_looked_for(self, key: str, at: float, hosts: Mapping[str, Host]) -> bool:
+        """Whether a machine's host has answered a look that began after the machine was announced."""
+        host = hosts.get(key.partition("/")[0])
+        return host is not None and self._board.has_listed(host.name, since=at)
 
     @property
     def _facts_age(self) -> float:
@@ -185,10 +192,13 @@ class DirectoryKeeper:
         if self._looks_left:
             self._changed.set()
 
-    async def _write(self, host_id: str, found: Mapping[str, Notice], announced: Collection[str]) -> None:
+    async def _write(
+        self, host_id: str, found: Mapping[str, Notice], looked_for: Mapping[str, float]
+    ) -> None:
         written = self._written[host_id]
-        come = {key for key in announced if key.startswith(f"{host_id}/")}
-        gone = (written.keys() | come) - found.keys()
+        come = {key for key in looked_for if key.startswith(f"{host_id}/")}
+        unseen = {key for key, at in self._announced.items() if looked_for.get(key) != at}
+        gone = (written.keys() | come) - found.keys() - unseen
         changed: list[tuple[Notice, MachineEntry]] = []
         for key, notice in found.items():
             known = written.get(key)
@@ -206,7 +216,9 @@ class DirectoryKeeper:
                 written[entry.key] = notice, entry
         for key in gone:
             written.pop(key, None)
-        self._announced -= come
+        for key in come:
+            if self._announced.get(key) == looked_for[key]:
+                del self._announced[key]
         self._machines.places.written((key, notice.machine.name) for key, notice in found.items())
 
     async def _look_at_hosts(self, hosts: Mapping[str, Host]) -> None:

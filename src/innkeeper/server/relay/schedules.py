@@ -19,10 +19,21 @@ def starter_of(task: Registered) -> Reference:
 
 
 async def is_ours(neighbours: Neighbours | None, task: Registered) -> bool:
-    """Whether this server starts a task; any does whose server is retired."""
+    """Whether this server starts a task; any does whose server is retired.
+
+    One about a machine that the directory does not have is for whoever looks after the machine's host: after
+    the end of the server that did, the next one finds it there.
+    """
     if neighbours is None:
         return True
+    starter = starter_of(task)
     try:
-        return await neighbours.find(starter_of(task)) is None
+        if await neighbours.find(starter) is not None:
+            return False
     except InnkeeperError:
         return True  # a name that several machines have: the start says so
+    if starter.kind is not ReferenceKind.MACHINE or starter.name not in task.keys.values():
+        return True
+    host_id, _, uuid = starter.name.partition("/")
+    own = neighbours.own_hosts()
+    return host_id in own or any(entry.host_id in own for entry in await neighbours.directory.with_uuid(uuid))
