@@ -58,7 +58,7 @@ def known(run: Run) -> List[str]:
 
 
 def _is_job(one: units.Properties) -> bool:
-    """Whether it is started to end: by a timer, or by whoever wants something done once.
+    """Whether a service is a job, which is started to end.
 
     What a socket starts is a server; what a boot wants done once, as a firewall's rules, is part of it.
     """
