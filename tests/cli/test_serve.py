@@ -100,11 +100,18 @@ def test_a_crash_loses_nothing(own_service: Service) -> None:
     own_service.run("window", "add", "once", "--date", "2031-02-03", "--at", "22:00", "--for", "4h")
     own_service.run("update", "book", "db-1", "--identifier", "x", "--start", "2031-01-01")
     asked = (("machine", "show", "web-1"), ("window", "list"), ("update", "list"), ("task", "list", "--all"))
-    before = [json.loads(own_service.run(*command, "--json").out) for command in asked]
+
+    def told() -> list[dict[str, object]]:
+        found = [json.loads(own_service.run(*command, "--json").out) for command in asked]
+        # What the service looks for anew, a moment after its start.
+        for name in ("can_be_maintained", "obstacle", "updates_through", "agent_connected", "roll_back"):
+            found[0].pop(name)
+        return found
+
+    before = told()
     own_service.kill()
     own_service.start()
-    after = [json.loads(own_service.run(*command, "--json").out) for command in asked]
-    assert after == before
+    assert told() == before
 
 
 @pytest.mark.slow

@@ -413,7 +413,7 @@ async def _house(
         accountant=Accountant(machines, clock=foundations.clock),
         guests=await guests(
             machines=machines,
-            agents=agents,
+            agents=_task_agents(agents),
             tasks=tasks,
             store=store.parameters,
             clock=foundations.clock,
@@ -421,7 +421,7 @@ async def _house(
             subscribe=foundations.events.subscribe,
         ),
         agents=agents,
-        channels=await _channels(foundations, tasks, machines, agents),
+        channels=await _channels(foundations, tasks, machines, _task_agents(agents)),
         bookings=bookings,
         windows=windows,
         preparations=Preparations(tasks=tasks, machines=machines, agents=agents),
@@ -699,6 +699,11 @@ async def _with_kits(
     foundations.opened.push_async_callback(kits.close)
     await kits.open()
     return kits
+
+
+def _task_agents(agents: GuestAgents) -> GuestAgents:
+    """The task agents alone: what is asked beside updates no kit answers, nor is one put there for it."""
+    return agents.task_agents if isinstance(agents, KitAgents) else agents
 
 
 async def _channels(

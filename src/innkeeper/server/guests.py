@@ -13,12 +13,10 @@ from innkeeper.machines.guest.initialiser import GuestInitialiser
 from innkeeper.machines.guest.os import GuestOS
 from innkeeper.machines.guest.parameters import HostNames, Parameters, ParameterStore
 from innkeeper.machines.guest.power_tasks import GuestTasks
-from innkeeper.machines.ports.guest_program import GuestProgram
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.wire.events import Publish
-from innkeeper.wire.states import GuestWay
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,21 +30,6 @@ class Guests:
     initialiser: GuestInitialiser
 
 
-class TaskAgentsAlone:
-    """The task agents without their stand-ins: nothing is put into a guest for a mere question."""
-
-    def __init__(self, agents: GuestAgents) -> None:
-        self._agents = agents
-
-    async def connected(self, machine: str, *, timeout: float) -> GuestProgram:
-        """A live session. Raises ``AgentError`` where none came in ``timeout`` seconds."""
-        return await self._agents.connected(machine, timeout=timeout)
-
-    def is_connected(self, machine: str) -> bool:
-        """Whether the machine's task agent is connected now."""
-        return self._agents.way(machine) is GuestWay.TASK_AGENT
-
-
 async def guests(
     *,
     machines: Machines,
@@ -58,7 +41,7 @@ async def guests(
     subscribe: Callable[[Publish], None],
 ) -> Guests:
     """Compose the guests' parts and subscribe them to events."""
-    system = GuestOS(machines, TaskAgentsAlone(agents))
+    system = GuestOS(machines, agents)
     parameters = Parameters(
         machines=machines, guests=system, store=store, clock=clock, host=await asyncio.to_thread(_host_names)
     )

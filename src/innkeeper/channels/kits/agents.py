@@ -102,6 +102,11 @@ class KitAgents:
 
     # Questions
 
+    @property
+    def task_agents(self) -> GuestAgents:
+        """The task agents, without the kits that stand in for them."""
+        return self._agents
+
     async def connected(
         self, machine: str, *, timeout: float, other_boot_than: str = "", told: float | None = None
     ) -> GuestAgent:
