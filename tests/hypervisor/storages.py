@@ -18,6 +18,7 @@ import libvirt_qemu
 
 from innkeeper.hypervisor.libvirt.link import Link
 from innkeeper.machines.ports.host import Host
+from tests.disks.images import make_image
 from tests.guests.machines import EMULATED
 
 SIZE = 4 << 20
@@ -68,9 +69,7 @@ def digest(file: Path) -> str:
 def make(file: Path, image_format: str, *more: str) -> Path:
     """Make an empty image."""
     size = [] if "-b" in more else [str(SIZE)]
-    subprocess.run(
-        ["qemu-img", "create", "-q", "-f", image_format, *more, file, *size], check=True, timeout=60
-    )
+    make_image("-f", image_format, *more, file, *size)
     return file
 
 

@@ -23,6 +23,7 @@ from innkeeper.hypervisor.libvirt import offline_merge
 from innkeeper.hypervisor.libvirt.chain_nodes import Undescribed
 from innkeeper.hypervisor.libvirt.image_chain import ImageChain, ImageNode, LocalImage, NbdExport
 from innkeeper.hypervisor.libvirt.offline_merge import merge_offline
+from tests.disks.images import make_image
 from tests.disks.killing import code_path
 
 _SECRET = b"a passphrase of nobody"
@@ -83,8 +84,9 @@ def qcow2(path: Path, *options: str, secret: bytes | None = None, named: str = "
     chosen = [*options, *(_LUKS if secret else ())]
     over = ["-u", "-b", named, "-F", "raw"] if named else []
     node = ImageNode(storage=LocalImage(path=str(path)), format="qcow2", secret=secret)
-    run("qemu-img", "create", *keys(node), "-q", "-f", "qcow2", *over,
-        *(word for each in chosen for word in ("-o", each)), path, _SIZE)  # fmt: skip
+    make_image(
+        *keys(node), "-f", "qcow2", *over, *(word for each in chosen for word in ("-o", each)), path, _SIZE
+    )
     return node
 
 

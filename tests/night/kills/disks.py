@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import libvirt
 
+from tests.disks.images import make_image
 from tests.night.kills.trial import digest, kill_processes
 
 _MIB = 1 << 20
@@ -228,14 +229,7 @@ class Luks(Disk):
         self._key.write_bytes(_PASSPHRASE)
         options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
         size = f"{_SIZE_MIB}M"
-        create = ("qemu-img", "create", "-q", *self._secret, "-f", "qcow2", "-o", options)
-        for left in reversed(range(_TRIES)):
-            try:
-                run(*create, self.path, size)
-                break
-            except AssertionError as error:  # it measures the processor, which a busy computer hinders
-                if "accurate CPU usage" not in str(error) or not left:
-                    raise
+        make_image(*self._secret, "-f", "qcow2", "-o", options, self.path, size)
 
     def prepare(self, connect: libvirt.virConnect) -> None:
         """Have the secret."""
@@ -262,7 +256,6 @@ class Luks(Disk):
 
 
 _PASSPHRASE = b"correct horse"
-_TRIES = 20
 _SECRET = "5d0e5a36-6b5d-4f9b-8a0a-55b5c5f5d9a1"
 
 

@@ -24,8 +24,9 @@ from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.starts import begin_without_processor
 from innkeeper.hypervisor.libvirt.storages import virtual_size
 
-#: How often an encrypted overlay is tried whose key QEMU could not derive on a busy host, and its words then.
-_TRIES = 5
+#: How often an encrypted overlay is tried where QEMU could not measure the derivation of its key, which on
+#: computers that count a thread's time coarsely happens more often than not; and QEMU's words then.
+_TRIES = 50
 _BUSY_PROCESSOR = "Unable to get accurate CPU usage"
 _ATOMIC_OVERLAY = (
     libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
@@ -156,7 +157,6 @@ def _take(domain: libvirt.virDomain, definition: Definition, overlays: Mapping[s
         try:
             domain.snapshotCreateXML(overlays_xml(definition, overlays), _ATOMIC_OVERLAY)
         except libvirt.libvirtError as error:
-            # QEMU measures how quick the processor derives a key, and gives up on a busy host.
             if _BUSY_PROCESSOR not in str(error) or not tries_left:
                 refuse_held(domain, error)
                 raise

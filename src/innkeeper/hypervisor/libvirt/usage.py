@@ -1,4 +1,4 @@
-"""Use of a libvirt host's machines: one bulk call for all of them."""
+"""Use of a libvirt host's machines: one bulk call for all of them, or one for a single machine."""
 
 from __future__ import annotations
 
@@ -39,6 +39,19 @@ class LibvirtUsage:
     async def read(self) -> Sequence[Usage]:
         """The use of every machine that is on."""
         return await self._connection.measure(self._read_all, "read what the machines use")
+
+    async def written_bytes(self, machine: str) -> int | None:
+        """What this machine has written: its QEMU alone is asked."""
+
+        def work(connect: libvirt.virConnect) -> int | None:
+            domain = connect.lookupByName(machine)
+            if self._uri.is_test or not domain.isActive():
+                return None
+            wanted, how = libvirt.VIR_DOMAIN_STATS_BLOCK, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+            (_, stats), *_ = connect.domainListGetStats([domain], wanted, how)
+            return _sum(stats, "block", "wr.bytes") if "block.count" in stats else None
+
+        return await self._connection.command(work, "read what was written by", machine, final=False)
 
     def _read_all(self, connect: libvirt.virConnect) -> Sequence[Usage]:
         if self._uri.is_test:  # this driver has no bulk statistics

@@ -31,6 +31,13 @@ class SimulatedUsage:
         machines = list(self._simulation.machines.values())
         return [used for machine in machines if (used := usage(machine, now))]
 
+    async def written_bytes(self, machine: str) -> int | None:
+        """What this machine has written, by its own rhythm."""
+        await self._simulation.condition.reach()
+        found = self._simulation.machines.get(machine)
+        used = usage(found, self._simulation.clock.now().timestamp()) if found is not None else None
+        return used.disk_written_bytes if used is not None else None
+
 
 def usage(machine: SimulatedMachine, now: float) -> Usage | None:
     """The machine's use since it was turned on; ``None`` where it is off."""
