@@ -67,6 +67,8 @@ async def server(
         socket=directory / f"{name}.sock",
         database=database.render_as_string(hide_password=False),
         server_name=name,
+        # The servers stand still while this process runs tests of other files.
+        lease_seconds=3600,
         peer_listen="127.0.0.1:0",
     )
     overrides = Overrides(
