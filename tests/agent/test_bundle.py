@@ -121,6 +121,17 @@ def test_bundle_installs_itself(bundle: Path, tmp_path: Path) -> None:
     assert version.stdout == "0.1.0\n"
 
 
+def test_bundle_installs_itself_into_a_tree_that_does_not_run(bundle: Path, tmp_path: Path) -> None:
+    """Debian's trees have links for runlevels beside systemd's units: those are given no service."""
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    (tmp_path / "etc/rc2.d").mkdir()
+    (tmp_path / "etc/rc2.d/S01procps").touch()
+    command: list[str | Path] = [sys.executable, "-I", "-S", bundle, "--root", tmp_path, "install"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+    assert done.stdout == "Installed; it starts with the next boot.\n"
+    assert (tmp_path / "etc/systemd/system/multi-user.target.wants/innkeeper-agent.service").is_symlink()
+
+
 def test_package_cannot_install_itself() -> None:
     """Only the one file can: run from the package, ``install`` says so."""
     done = subprocess.run(

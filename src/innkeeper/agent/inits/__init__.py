@@ -67,5 +67,6 @@ class Inits:
 
 def home_of_services(places: Places) -> List[Init]:
     """Return whom a service can be given to: those that run the guest, else those that would."""
-    running = [kind(places) for kind in KINDS if kind.runs(places)]
-    return running or [kind(places) for kind in KINDS if kind.is_installed(places)]
+    able = [kind for kind in KINDS if kind.takes_services]
+    running = [kind(places) for kind in able if kind.runs(places)]
+    return running or [kind(places) for kind in able if kind.is_installed(places)]

@@ -23,6 +23,8 @@ class Init:
 
     #: For people.
     name = ""
+    #: Whether it can be given a service of its own to run.
+    takes_services = True
 
     def __init__(self, places: Places) -> None:
         self._places = places

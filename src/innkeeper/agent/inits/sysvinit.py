@@ -43,6 +43,8 @@ class SysVinit(Init):
     """The scripts; what the first process itself keeps running is told by its table."""
 
     name = "System V init"
+    #: The first process itself does, by its table; links for runlevels are in guests of systemd's too.
+    takes_services = False
 
     @classmethod
     def runs(cls, places: Places) -> bool:
