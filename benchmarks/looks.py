@@ -28,7 +28,8 @@ from innkeeper.identity.caller import Caller, Proof
 from innkeeper.identity.roles import Grant, Role
 from innkeeper.machines.service import Machines
 from innkeeper.server.app import bare_app
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.house import House
 from innkeeper.server.http.callers import CALLER
 from innkeeper.server.settings import FakeSettings, Settings

@@ -32,7 +32,8 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import lock_of
 from innkeeper.machines.undo.leftovers import find_leftovers
 from innkeeper.machines.undo.undoable import stands_on_undo_disks
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.house import House
 from innkeeper.server.settings import Settings
 from innkeeper.tasks.clock import SystemClock

@@ -16,7 +16,8 @@ import pytest
 from innkeeper.machines.guest.bundle import agent_bundle
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.house import House
 from innkeeper.server.settings import Settings
 from innkeeper.updates.booking import Booking, Report, Verdict

@@ -12,7 +12,8 @@ import pytest
 from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.screen.display import Display
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.settings import Settings
 from tests.guests.machines import TinyMachine
 from tests.guests.tiny import TinyGuest

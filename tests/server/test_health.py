@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from innkeeper.server.app import make_app
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.house import House
 from innkeeper.server.routes.health import get_health
 from innkeeper.server.settings import FakeSettings, Settings

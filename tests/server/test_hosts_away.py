@@ -15,7 +15,8 @@ from innkeeper.hypervisor.simulated.host import simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.machines.ports.host import Host
 from innkeeper.server.app import make_app
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.settings import Settings
 from innkeeper.tasks.clock import FakeClock
 from tests.server.test_host_calls import as_root

@@ -18,7 +18,8 @@ from starlette.types import Message, Receive, Scope, Send
 from innkeeper.identity.caller import Caller, Proof
 from innkeeper.identity.roles import Grant, Reach, Role
 from innkeeper.server.app import bare_app
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.house import House
 from innkeeper.server.http.callers import CALLER
 from innkeeper.server.identity.needs import declared

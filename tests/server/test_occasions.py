@@ -12,7 +12,8 @@ from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import ActionType, TriggerType
 from innkeeper.schedule.model.triggers import EventTrigger
 from innkeeper.schedule.registered import RunState
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.house import House
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.tasks.clock import FakeClock

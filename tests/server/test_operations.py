@@ -18,7 +18,8 @@ from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import ActionType
 from innkeeper.schedule.registered import Run, RunState
 from innkeeper.server import operations
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.house import House
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.tasks.clock import FakeClock

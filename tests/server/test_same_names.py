@@ -25,7 +25,8 @@ from innkeeper.schedule.model.enumerations import ActionType
 from innkeeper.schedule.registered import Run
 from innkeeper.schedule.xml.encoding import Encoding
 from innkeeper.server.app import make_app
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.house import House
 from innkeeper.server.identity.subjects import machine_called
 from innkeeper.server.pages import rendering

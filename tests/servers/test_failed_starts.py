@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from innkeeper.errors import InvalidArgument
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.store.database import Database
 from innkeeper.store.servers import Servers

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from innkeeper.errors import StoreAway
 from innkeeper.server.app import make_app
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.house import House
 from innkeeper.server.http.problems import response_of

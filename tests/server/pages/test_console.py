@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.server.app import make_app
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.pages import rendering
 from innkeeper.server.peers import PEER, Credentials
 from innkeeper.server.settings import Settings

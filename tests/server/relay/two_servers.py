@@ -17,7 +17,8 @@ from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.machines.directory import Directory
 from innkeeper.server.app import make_app
-from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.compose import open_house
+from innkeeper.server.compose_base import Overrides
 from innkeeper.server.compose_relay import directory_keeper
 from innkeeper.server.house import House
 from innkeeper.server.pages import rendering
