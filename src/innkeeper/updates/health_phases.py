@@ -20,8 +20,9 @@ from innkeeper.updates.jobs import disturbed_by, excused
 from innkeeper.updates.jobs import told as told_of_jobs
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Run
-from innkeeper.updates.proof import Evidence, finding_of
+from innkeeper.updates.proof import finding_of
 from innkeeper.updates.proving import prove
+from innkeeper.updates.reboots import LOOP
 from innkeeper.wire.guest_facts import Ability
 
 #: A fault that nothing is on its way to mend has this long to pass after all.
@@ -55,7 +56,7 @@ async def look_after(run: Run) -> Healthy:
 
 async def _look_after(run: Run) -> Healthy:
     disturbed = await disturbed_by(run)
-    report, judgement = await _expect_health(run, disturbed)
+    report, judgement = await _expect_health(run, _Boots(run, most_new=LOOP - 1), disturbed)
     _warn(run, judgement.warnings)
     others = [each for each in judgement.findings if each.unit not in disturbed]
     findings = await with_evidence(run, [*others, *told_of_jobs(run, disturbed)])
@@ -65,42 +66,68 @@ async def _look_after(run: Run) -> Healthy:
 async def soak(run: Run) -> Soaked:
     """Watch the guest for a while, and longer where a service has been started again meanwhile.
 
-    A guest that was reset or stopped by somebody is watched anew; one that boots again and again is not well.
+    A guest that was reset or stopped by somebody is watched anew, from the first watch on; one that boots
+    again and again is not well.
     """
     earlier = await though_stopped(run, lambda: run.ask(health_of))
-    suspected, boot, has_rebooted = frozenset[str](), run.fact(Healthy).healthy_boot, False
+    boots = _Boots(run, first=run.fact(Healthy).healthy_boot, most_new=1)
     told = {finding.sentence for finding in run.fact(Healthy).findings}
     found: list[health.Finding] = []
-    evidence: Evidence | None = None
-    for _ in range(_MOST_WATCHES):
-        if evidence is None:
-            evidence = await prove(run, run.policy.soak_seconds)
-        else:
-            await run.clock.sleep(run.policy.soak_seconds)
-        later, judgement = await though_stopped(run, lambda: _expect_health(run, run.fact(Healthy).disturbed))
-        if later.boot_id != boot:
-            if has_rebooted or await _has_panicked(run):
-                raise await _stop_for(run, judgement, "The guest has rebooted by itself after the update.")
-            has_rebooted, boot, earlier = True, later.boot_id, later
+    suspected, left, resets = frozenset[str](), _MOST_WATCHES, 0
+    evidence = await prove(run, run.policy.soak_seconds)
+    while True:
+        later, judgement = await though_stopped(
+            run, lambda: _expect_health(run, boots, run.fact(Healthy).disturbed)
+        )
+        left -= 1
+        if boots.resets > resets:
+            resets, left, suspected = boots.resets, _MOST_WATCHES, frozenset()
             found = [*found, _rebooted_once()]
             _warn(run, [found[-1].sentence])
-            continue
-        loops = await less_the_ignored(
-            run, health.Judgement(findings=health.restarting(_baseline(run), earlier, later, suspected))
-        )
-        found = [*found, *judgement.findings, *loops.findings]
-        _warn(run, [each for each in (*judgement.warnings, *loops.warnings) if each not in told])
-        told.update(finding.sentence for finding in found)
-        if loops.is_lasting:
-            raise await _stop_for(run, loops)
-        if not loops.may_pass:
-            break
-        earlier, suspected = later, frozenset(finding.subject for finding in loops.findings)
+        else:
+            loops = await less_the_ignored(
+                run, health.Judgement(findings=health.restarting(_baseline(run), earlier, later, suspected))
+            )
+            found = [*found, *judgement.findings, *loops.findings]
+            _warn(run, [each for each in (*judgement.warnings, *loops.warnings) if each not in told])
+            told.update(finding.sentence for finding in found)
+            if loops.is_lasting:
+                raise await _stop_for(run, loops)
+            if not (loops.may_pass and left):
+                break
+            suspected = frozenset(finding.subject for finding in loops.findings)
+        earlier = later
+        await run.clock.sleep(run.policy.soak_seconds)
     new = [each for each in found if not each.is_fault and each.unit not in run.fact(Healthy).disturbed]
-    return Soaked(
-        findings=(*await with_evidence(run, new), *(finding_of(evidence) if evidence else ())),
-        evidence=evidence,
-    )
+    return Soaked(findings=(*await with_evidence(run, new), *finding_of(evidence)), evidence=evidence)
+
+
+class _Boots:
+    """A guest's boots while it is looked at, by its own word and by what its host tells of resets."""
+
+    def __init__(self, run: Run, *, first: str = "", most_new: int) -> None:
+        """Begin with its ``first`` boot, else with that of the first look; more new ones are a loop."""
+        self._run = run
+        self._boot = first
+        self._since = run.phase_began_at
+        self._most_new = most_new
+        self._new = 0
+        #: How often it was reset, or has rebooted, as far as that is a matter of once or more.
+        self.resets = 0
+
+    async def note(self, report: HealthReport, judgement: health.Judgement) -> bool:
+        """Whether it is in another boot than at the last look; raises ``Stop`` where that is no accident.
+
+        Only its host can tell of several boots between two looks, and counts a firmware's own resets too.
+        """
+        is_new = self._boot not in ("", report.boot_id)
+        self._boot, self._new = report.boot_id, self._new + is_new
+        seen = self._run.reboots.seen(self._run.order.of_machine, self._since).reboots
+        self.resets = max(self._new, min(seen, 1))
+        is_loop = self._new > self._most_new or seen >= LOOP
+        if is_loop or (self.resets and await _has_panicked(self._run)):
+            raise await _stop_for(self._run, judgement, "The guest has rebooted by itself after the update.")
+        return is_new
 
 
 async def _baseline_by(run: Run, agent: GuestAgent, *, had_agent: bool) -> Baseline:
@@ -134,9 +161,12 @@ async def _health_and_history_of(agent: GuestAgent) -> HealthReport:
     return await agent.health(history=True)
 
 
-async def _expect_health(run: Run, disturbed: tuple[str, ...] = ()) -> tuple[HealthReport, health.Judgement]:
+async def _expect_health(
+    run: Run, boots: _Boots, disturbed: tuple[str, ...] = ()
+) -> tuple[HealthReport, health.Judgement]:
     """Compare until nothing is worse that may pass, or its time is up; raises ``Stop`` for faults."""
     report, judgement = await _compare(run, disturbed)
+    await boots.note(report, judgement)
     began = run.clock.monotonic()  # the guest has booted by now
     while True:
         waited = run.clock.monotonic() - began
@@ -148,6 +178,8 @@ async def _expect_health(run: Run, disturbed: tuple[str, ...] = ()) -> tuple[Hea
             return report, judgement
         await run.clock.sleep(run.policy.poll_seconds)
         report, judgement = await _compare(run, disturbed)
+        if await boots.note(report, judgement):
+            began = run.clock.monotonic()
 
 
 async def _compare(run: Run, disturbed: tuple[str, ...]) -> tuple[HealthReport, health.Judgement]:

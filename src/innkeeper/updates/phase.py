@@ -343,8 +343,7 @@ class Run:
         return await self._record(phase, action)
 
     def _ended(self, outcome: Outcome) -> Json:
-        ended = [each.ended_at for each in self.outcomes.values() if each.ended_at is not None]
-        seen = self.reboots.seen(self.order.of_machine, max(ended, default=self.order.started_at))
+        seen = self.reboots.seen(self.order.of_machine, self.phase_began_at)
         return dataclasses.replace(
             outcome, ended_at=self.clock.now(), reboots=seen.reboots, crashes=seen.crashes
         ).to_json()
@@ -397,10 +396,16 @@ class Run:
             gone = 0.0  # the time for which the host was away counts for nothing
 
     @property
-    def _gone_seconds(self) -> float:
-        """How long ago the phase began: a former life of the service may have begun it."""
+    def phase_began_at(self) -> dt.datetime:
+        """When the phase that is under way began: a former life of the service may have begun it."""
         ended = [outcome.ended_at for outcome in self.outcomes.values() if outcome.ended_at is not None]
-        return max((self.clock.now() - max(ended)).total_seconds(), 0.0) if ended else 0.0
+        return max(ended, default=self.order.started_at)
+
+    @property
+    def _gone_seconds(self) -> float:
+        """How long ago the phase began; 0 in journals that do not say."""
+        is_known = any(outcome.ended_at is not None for outcome in self.outcomes.values())
+        return max((self.clock.now() - self.phase_began_at).total_seconds(), 0.0) if is_known else 0.0
 
     async def _answers(self) -> bool:
         """Whether the host says what state the machine is in."""

@@ -16,7 +16,7 @@ _PANICKED: Final = "panicked"
 #: A firmware that resets once more as it comes up makes no second reboot.
 _ONE_SECONDS: Final = 0.5
 #: So many reboots that nobody asked for are a loop.
-_LOOP: Final = 3
+LOOP: Final = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +87,7 @@ class Reboots:
     @property
     def is_loop(self) -> bool:
         """Whether the guest reboots again and again."""
-        return self.by_itself >= _LOOP
+        return self.by_itself >= LOOP
 
     @property
     def sentences(self) -> tuple[str, ...]:
