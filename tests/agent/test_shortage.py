@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,30 @@ def test_who_was_killed_for_want_of_memory_is_named(places: Places, tmp_path: Pa
     assert shortages(places, "", 0.0) == (
         "; the kernel ran out of memory and killed dpkg (process 812), mysqld (process 900)"
     )
+
+
+@pytest.mark.parametrize("level", ["", "<3>"])
+def test_without_systemd_too_only_kills_since_the_update_began_count(
+    places: Places, tmp_path: Path, level: str
+) -> None:
+    """By the time that the kernel gives each line; its log holds those of the whole boot."""
+    (tmp_path / "run/systemd/system").rmdir()
+    (tmp_path / "proc/uptime").write_text("5100.25 9000.00\n")
+    killed_at = "{}[{}] Out of memory: Killed process {} ({}) total-vm:1kB"
+    lines = [
+        killed_at.format(level, "   99.120000", 70, "java"),
+        killed_at.format(level, " 4890.000001", 71, "mysqld"),
+        killed_at.format(level, " 4901.500000", 812, "dpkg"),
+    ]
+    (tmp_path / "bin/dmesg").write_text("#!/bin/sh\ncat <<'END'\n{}\nEND\n".format("\n".join(lines)))
+    (tmp_path / "bin/dmesg").chmod(0o755)
+    assert killed(places, time.time() - 200) == ["dpkg (process 812)"]
+    assert killed(places, time.time() - 5050) == [
+        "java (process 70)",
+        "mysqld (process 71)",
+        "dpkg (process 812)",
+    ]
+    assert killed(places, time.time() - 9000) == killed(places, time.time() - 5050), "it has booted since"
 
 
 def test_the_room_that_was_kept_takes_the_last_words(tmp_path: Path) -> None:

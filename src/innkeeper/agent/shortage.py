@@ -1,9 +1,12 @@
 """Find what a guest ran out of when its update failed: room on a file system, or memory."""
 
+import math
 import os
 import re
+import time
 from typing import List
 
+from innkeeper.agent.boots import uptime_of
 from innkeeper.agent.command import ask
 from innkeeper.agent.places import Places, read_text
 
@@ -11,6 +14,9 @@ _ASK_S = 30.0
 _MOST = 5
 #: What the kernel says of a program that it has ended, in its own words and those of a control group.
 _KILLED = re.compile(r"[Oo]ut of memory: Killed process (\d+) \(([^)]*)\)")
+#: Before its lines the kernel says how long after the boot it wrote them, by a clock of its own.
+_KERNEL_TIME = re.compile(r"(?:<\d+>)?\[ *(\d+\.\d+)\]")
+_CLOCKS_DIFFER_S = 2.0
 _NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded|not enough free space", re.IGNORECASE)
 #: A path in a message.
 _PATH = re.compile(r"(?:^|[\s'\"`‘“(:])\.?(/[\w.+~/@:-]*[\w~/])")
@@ -47,13 +53,24 @@ def shortages(places: Places, said: str, since: float) -> str:
 
 def killed(places: Places, since: float) -> List[str]:
     """Return the programs that the kernel has ended since for want of memory."""
+    found = ["{} (process {})".format(name, pid) for pid, name in _KILLED.findall(_kernel_log(places, since))]
+    return list(dict.fromkeys(found))[:_MOST]
+
+
+def _kernel_log(places: Places, since: float) -> str:
+    """Return what the kernel has said since, in this boot."""
     if places.has_systemd:
         journal = ["journalctl", "-k", "-q", "--no-pager", "-b", "-o", "cat"]
-        answer = ask([*journal, "--since", "@{:.0f}".format(since)], timeout=_ASK_S)
-    else:
-        answer = ask(["dmesg"], timeout=_ASK_S)
-    found = ["{} (process {})".format(name, pid) for pid, name in _KILLED.findall(answer.output)]
-    return list(dict.fromkeys(found))[:_MOST]
+        return ask([*journal, "--since", "@{:.0f}".format(since)], timeout=_ASK_S).output
+    begun = uptime_of(places) - (time.time() - since) - _CLOCKS_DIFFER_S
+    lines = ask(["dmesg"], timeout=_ASK_S).output.splitlines()
+    return "\n".join(line for line in lines if _seconds_of(line) >= begun)
+
+
+def _seconds_of(line: str) -> float:
+    """Return when the kernel said it, in seconds since the boot; a line without a time is an old one."""
+    found = _KERNEL_TIME.match(line)
+    return float(found.group(1)) if found else -math.inf
 
 
 def _killed_words(names: List[str]) -> List[str]:
