@@ -71,6 +71,18 @@ async def test_an_update_that_no_guest_was_given_is_not_started(
         assert not (DISTURBED - {EventKind.MACHINE_PAUSED}) & {event.kind for event in inn.events}
 
 
+async def test_the_last_question_to_a_guest_is_asked_again_too(tmp_path: Path, lose: Lose) -> None:
+    """One lost answer of a guest that was given no update rolls nothing back."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.RUNNING)
+    lose("start_task", is_heard=False)
+    asked = lose("task", times=1, is_heard=False)
+    task = await inn.ended((await inn.start()).id)
+    report = await inn.report(task.id)
+    assert (report.verdict, asked[0]) == (Verdict.NOT_STARTED, 2), report.reasons
+
+
 @pytest.mark.parametrize("times", [1, 2, 1000])
 async def test_an_update_that_has_begun_unheard_is_followed(tmp_path: Path, lose: Lose, times: int) -> None:
     """The guest has it in its journal; only where nobody ever tells of it, it is rolled back."""

@@ -15,8 +15,6 @@ from innkeeper.wire.guest_facts import Ability
 
 #: What was just told to restart has let go of its old files by then.
 _RESTART_SECONDS = 15.0
-#: An answer may be lost once: a new libc restarts the guest's agent, as everything else.
-_TRIES = 2
 
 
 async def effect_of(run: Run) -> Effect:
@@ -25,14 +23,12 @@ async def effect_of(run: Run) -> Effect:
     async def ask(agent: GuestAgent) -> Effect:
         return await agent.effect() if agent.knows(Ability.EFFECT) else Effect()
 
-    for left in reversed(range(_TRIES)):
-        try:
-            return await ask(await run.agent(run.policy.answer_seconds))
-        except AgentError as error:
-            if not left:
-                told = f"Whether the update has taken effect is not known: {error.sentence}"
-                run.task.log(told, LogLevel.WARNING)
-    return Effect()
+    try:
+        # An answer may well be lost: a new libc restarts the guest's agent, as everything else.
+        return await run.ask(ask, seconds=run.policy.answer_seconds)
+    except AgentError as error:
+        run.task.log(f"Whether the update has taken effect is not known: {error.sentence}", LogLevel.WARNING)
+        return Effect()
 
 
 async def take_effect(run: Run, effect: Effect) -> tuple[Finding, ...]:

@@ -106,8 +106,9 @@ async def look_back(run: Run) -> Begun:
         rebooting = booking.status in (UpdateStatus.REBOOTING, UpdateStatus.REBOOTED)
         return Begun(has_begun=True, was_rebooting=rebooting)
     try:
-        agent = await run.agent(run.policy.answer_seconds)
-        task = await agent.task(run.order.identifier)
+        task = await run.ask(
+            lambda agent: agent.task(run.order.identifier), seconds=run.policy.answer_seconds
+        )
         # A former attempt may have left one that changed nothing.
         return Begun(has_begun=task is not None and not task.unchanged)
     except (AgentError, Stop):

@@ -45,6 +45,6 @@ async def _evidence(run: Run, units: Sequence[str]) -> Mapping[str, Sequence[str
         return await agent.evidence(units) if agent.knows(Ability.EVIDENCE) else {}
 
     try:
-        return await ask(await run.agent(run.policy.answer_seconds))
+        return await run.ask(ask, seconds=run.policy.answer_seconds)
     except (AgentError, Stop):  # the verdict stands, whatever becomes of the machine meanwhile
         return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from innkeeper.channels.ports import GuestAgent
 from innkeeper.errors import AgentError
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.task import LogLevel
@@ -13,9 +14,6 @@ from innkeeper.updates.health import Finding, Judgement
 from innkeeper.updates.outcome import Stop
 from innkeeper.updates.phase import Run
 from innkeeper.wire.guest_facts import Ability
-
-#: An answer may be lost once; asked again, the guest starts nothing twice.
-_TRIES = 2
 
 
 async def disturbed_by(run: Run) -> tuple[str, ...]:
@@ -60,16 +58,17 @@ def has_none_to_start(run: Run) -> bool:
 
 
 async def _asked(run: Run, *, start: bool) -> Sequence[str]:
-    for left in reversed(range(_TRIES)):
-        try:
-            agent = await run.agent(run.policy.answer_seconds)
-            if not agent.knows(Ability.JOBS):
-                return ()
-            return await agent.disturbed(run.order.identifier, start=start)
-        except (AgentError, Stop) as error:
-            if not left:
-                run.task.log(f"Which jobs the update has disturbed is not known: {error}", LogLevel.WARNING)
-    return ()
+    async def ask(agent: GuestAgent) -> Sequence[str]:
+        """Asked again, the guest starts nothing twice."""
+        if not agent.knows(Ability.JOBS):
+            return ()
+        return await agent.disturbed(run.order.identifier, start=start)
+
+    try:
+        return await run.ask(ask, seconds=run.policy.answer_seconds)
+    except (AgentError, Stop) as error:
+        run.task.log(f"Which jobs the update has disturbed is not known: {error}", LogLevel.WARNING)
+        return ()
 
 
 def _excuse(finding: Finding) -> Finding:

@@ -251,12 +251,16 @@ class Run:
             told=told,
         )
 
-    async def ask(self, question: Callable[[GuestAgent], Awaitable[T]]) -> T:
-        """Ask the guest's agent; a session that is lost meanwhile is no answer, so it is asked again."""
-        give_up = self.clock.monotonic() + self.agent_seconds
+    async def ask(self, question: Callable[[GuestAgent], Awaitable[T]], *, seconds: float | None = None) -> T:
+        """Ask the guest's agent; a session that is lost meanwhile is no answer, so it is asked again.
+
+        It has the time of a guest that boots to answer, or so many seconds. Raises as ``agent`` does.
+        """
+        seconds = self.agent_seconds if seconds is None else seconds
+        give_up = self.clock.monotonic() + seconds
         while True:
             left = max(0.0, give_up - self.clock.monotonic())
-            agent = await self.agent(left, told=self.agent_seconds)
+            agent = await self.agent(left, told=seconds)
             try:
                 return await question(agent)
             except AgentError:
