@@ -101,6 +101,20 @@ def test_busybox_keeps_programs_running(make: Make) -> None:
     guest.waits_for(lambda: (guest.root / "srv/shut-down").exists(), "its way down")
 
 
+def test_busybox_reads_a_table_that_was_written_for_system_v(make: Make) -> None:
+    """Its lines have no runlevels, whatever is written there, and a terminal where System V has a name."""
+    guest = make(_BUSYBOX)
+    guest.write(
+        "etc/inittab",
+        ":2:initdefault:\n:2:wait:/etc/rc 2\n:3:respawn:/bin/sleep 1001\n  # :2:respawn:/bin/sleep 1002\n",
+    )
+    guest.write("etc/rc", "#!/bin/sh\ntouch /srv/is-up\n", 0o755)
+    guest.boot("/bin/busybox", "init")
+    guest.waits_for(lambda: (guest.root / "srv/is-up").exists(), "the services")
+    guest.waits_for(lambda: guest.state("sleep") == "active/running", "the program")
+    _installs_and_uninstalls(guest)
+
+
 _OPENRC_SERVICE = "#!/sbin/openrc-run\ncommand={}\ncommand_args='{}'\n"
 _SUPERVISED = "supervisor=supervise-daemon\nrespawn_delay=1\nrespawn_max={}\nrespawn_period=60\n"
 
@@ -279,3 +293,18 @@ def test_system_v_scripts_and_table(make: Make) -> None:
     guest.write("over/sbin/shutdown", "#!/bin/sh\nexec init 6\n", 0o755)
     assert guest.ask("power.reboot(places)") is True
     guest.waits_for(lambda: (guest.root / "srv/shut-down").exists(), "its way down")
+
+
+def test_system_v_without_scripts_keeps_the_agent_running(make: Make) -> None:
+    """As Slackware has it: nothing in its table looks like the start of a runlevel's services."""
+    guest = make(_SYSTEM_V)
+    guest.write(
+        "etc/inittab",
+        "id:3:initdefault:\nrc:23:wait:/etc/rc.d/rc.M\n"
+        "x1:3:respawn:/bin/sleep 1001\nx2:2:respawn:/bin/sleep 1002\n",
+    )
+    guest.write("etc/rc.d/rc.M", "#!/bin/sh\ntouch /srv/is-up\n", 0o755)
+    guest.boot("/sbin/init")
+    guest.waits_for(lambda: (guest.root / "srv/is-up").exists(), "the services")
+    guest.waits_for(lambda: guest.state("sleep") == "active/running", "the program of its runlevel")
+    _installs_and_uninstalls(guest)

@@ -19,7 +19,7 @@ _READERS = ("init", "busybox", "linuxrc", "")
 _LOGINS = ("getty", "agetty", "mingetty", "login", "sulogin", "sh", "-sh", "askfirst")
 #: Among the first words of a process are its interpreter, that one's options, and its script.
 _FIRST_WORDS = 5
-#: System V takes four characters at most; BusyBox takes a terminal there, so it gets none.
+#: System V has a name of four characters at most, and runlevels; BusyBox has a terminal, so it gets none.
 _SYSTEM_V = "ika:2345:respawn:/{} run\n".format(LAUNCHER)
 _BUSYBOX = "::respawn:/{} run\n".format(LAUNCHER)
 #: The script that starts the services of a System V runlevel, which the agent does not wait for.
@@ -95,8 +95,9 @@ class Inittab(Init):
         """Add a line for the agent, and let init read its table again."""
         lines = [line for line in self._lines() if LAUNCHER not in line]
         services = [number for number, line in enumerate(lines) if _starts_services(line)]
-        # Before the services of System V are started: one that hangs is then told of.
-        lines.insert(services[0] if services else len(lines), _SYSTEM_V if services else _BUSYBOX)
+        # Before the services of a runlevel are started: one that hangs is then told of.
+        at = services[0] if services else len(lines)
+        lines.insert(at, _BUSYBOX if self._is_busybox() else _SYSTEM_V)
         self._write(lines)
         return "Installed; init starts it." if self._is_read() else "Installed; it starts with the next boot."
 
@@ -114,11 +115,11 @@ class Inittab(Init):
 
     def _entries(self) -> Iterator[_Entry]:
         """Yield what is to run in this runlevel; BusyBox has none, and takes every line."""
-        level = runlevel(self._places)
+        level = "" if self._is_busybox() else runlevel(self._places)
         seen: Dict[str, int] = {}
         for line in self._lines():
             fields = line.strip().split(":", 3)
-            if line.startswith("#") or len(fields) < 4 or fields[2] != "respawn":
+            if fields[0].startswith("#") or len(fields) < 4 or fields[2] != "respawn":
                 continue
             words = fields[3].lstrip("+-@ ").split()
             name = os.path.basename(words[0]) if words else ""
@@ -126,6 +127,19 @@ class Inittab(Init):
                 continue
             seen[name] = seen.get(name, 0) + 1
             yield _Entry(name if seen[name] == 1 else "{}-{}".format(name, seen[name]), words)
+
+    def _is_busybox(self) -> bool:
+        """Return whether the table is BusyBox's: by the program that reads it, else by what it holds."""
+        for path in map(self._places.under, ("proc/1/exe", "sbin/init")):
+            try:
+                # A link may lead out of a guest that is no root of ours, as by "/bin/busybox".
+                if os.path.islink(path) and os.path.basename(os.readlink(path)) == "busybox":
+                    return True
+                with open(path, "rb") as file:
+                    return b"BusyBox" in file.read()
+            except OSError:
+                continue
+        return not any(line.strip().split(":")[2:3] == ["initdefault"] for line in self._lines())
 
     def _lines(self) -> List[str]:
         try:
