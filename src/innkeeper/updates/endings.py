@@ -32,6 +32,7 @@ from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
 from innkeeper.updates.phases import refuse_bases
 from innkeeper.updates.policy import UndoPointPolicy
+from innkeeper.updates.powering_off import turn_off_what_reboots
 
 #: Found like this, a machine has memory that was saved before the update.
 _KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
@@ -74,13 +75,14 @@ async def restore_after_keep(run: Run) -> Left:
         # QEMU died on the way; the update is in, so the machine boots into it first.
         await _start_again(run)
         state = MachineState.RUNNING
+    remark = await turn_off_what_reboots(run)
     if run.found is MachineState.SAVED and state in (MachineState.RUNNING, MachineState.PAUSED):
         await run.hypervisor.saved_states.save(run.machine, run.on_progress)
     if run.found is MachineState.PAUSED and state is MachineState.RUNNING:
         await run.hypervisor.lifecycle.pause(run.machine)
     if run.found is MachineState.RUNNING and state is MachineState.PAUSED:
         await run.hypervisor.lifecycle.resume(run.machine)
-    return await _left(run)
+    return await _left(run, remark)
 
 
 # Before anything is undone
@@ -259,7 +261,7 @@ async def _start_again(run: Run) -> None:
             run.task.log(f"It runs again, but its agent does not answer: {error}", LogLevel.WARNING)
 
 
-async def _left(run: Run) -> Left:
+async def _left(run: Run, remark: str = "") -> Left:
     state = (await run.state()).state
     if state is MachineState.RUNNING and run.found is not MachineState.RUNNING:
         # Nothing here has started it, or it was brought to rest just before: it is what somebody wants.
@@ -273,7 +275,7 @@ async def _left(run: Run) -> Left:
             code=ErrorCode.E_UNEXPECTED,
             advice="See QEMU's log on the host.",
         )
-    return Left(state=state)
+    return Left(state=state, remark=remark)
 
 
 KEEP: tuple[Phase, ...] = (

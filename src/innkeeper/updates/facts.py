@@ -350,6 +350,23 @@ class Soaked:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Rested:
+    """A machine that was found off was asked to power off."""
+
+    #: Whether its guest has rebooted each time, and still runs.
+    reboots_instead: bool
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"reboots_instead": self.reboots_instead}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(reboots_instead=get_bool(data, "reboots_instead"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Begun:
     """Whether the guest has begun an update whose end it never told."""
 
@@ -486,15 +503,20 @@ class Left:
     """The state that the machine was left in."""
 
     state: MachineState
+    #: What a person should know of how it came to it; empty for nothing.
+    remark: str = ""
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
-        return {"left": self.state.name}
+        return {"left": self.state.name, "left_remark": self.remark}
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
-        return cls(state=get_enum_name(data, "left", MachineState))
+        return cls(
+            state=get_enum_name(data, "left", MachineState),
+            remark=get_or(data, "left_remark", as_str, ""),
+        )
 
 
 def _findings_to_json(findings: tuple[health.Finding, ...]) -> Json:

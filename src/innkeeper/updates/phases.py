@@ -23,6 +23,7 @@ from innkeeper.updates.facts import (
     Protected,
     Rebooted,
     Recorded,
+    Rested,
     Settled,
     Soaked,
 )
@@ -33,6 +34,7 @@ from innkeeper.updates.memory_phases import keep_memory, memory_of
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import DECIDE, Phase, Run
 from innkeeper.updates.policy import RebootPolicy, UndoPointPolicy
+from innkeeper.updates.powering_off import REST, power_off, rest
 from innkeeper.updates.preparing import (
     PREPARE,
     PREPARE_AFTER_WAKE,
@@ -85,7 +87,7 @@ async def settle(run: Run) -> Settled:
     if run.found is MachineState.PAUSED and (await run.state()).state is MachineState.PAUSED:
         await run.hypervisor.saved_states.save(run.machine, run.on_progress)
     if run.found is MachineState.RUNNING and run.undo_point_policy is UndoPointPolicy.OFF:
-        await _power_off(run)
+        await power_off(run)
     return Settled(checkpoints=tuple(await run.hypervisor.backups.checkpoints(run.machine)))
 
 
@@ -230,25 +232,6 @@ async def _ask_for_reboot(run: Run, before: str) -> None:
         await run.clock.sleep(run.policy.poll_seconds)
 
 
-async def rest(run: Run) -> None:
-    """Power off a machine that was found off, so that its disks are merged at rest."""
-    if run.found is not MachineState.TURNED_OFF:
-        return
-    await backups.let_end(run)
-    before = run.fact(Healthy).healthy_boot
-    try:
-        await _power_off(run)
-    except Stop:
-        agent = await run.agent(run.agent_seconds) if await _runs(run) else None
-        if agent is None or agent.hello.boot_id == before:
-            raise
-        run.task.log(f"Somebody has started {run.title} as soon as it was off.", LogLevel.WARNING)
-
-
-async def _runs(run: Run) -> bool:
-    return (await run.state()).state is MachineState.RUNNING
-
-
 async def check_bases(run: Run) -> None:
     """Look that nobody has written to the bases: merging into another disk would ruin both."""
     await refuse_bases(run)
@@ -319,20 +302,6 @@ async def _restore(run: Run) -> None:
     await run.hypervisor.saved_states.restore_keeping(run.machine, overlays, run.on_progress)
 
 
-async def _power_off(run: Run) -> None:
-    """Ask the guest to power off, and see that it does."""
-    if (await run.state()).state is MachineState.RUNNING:
-        await run.hypervisor.lifecycle.shut_down(run.machine)
-    seconds = run.shut_down_seconds
-    if not await run.wait_for(MachineState.TURNED_OFF, seconds):
-        raise Stop(
-            Cause.TIME_OUT,
-            f"The guest did not power off within {seconds:g} seconds.",
-            code=ErrorCode.VM_E_TIMED_OUT,
-            advice="Look at the machine's console.",
-        )
-
-
 async def _boot_of(agent: GuestAgent) -> str:
     return agent.hello.boot_id
 
@@ -396,9 +365,10 @@ FORWARD: tuple[Phase, ...] = (
     Phase(name="health", title="Checking the guest's health", work=look_after, finds=Healthy, waits=True),
     Phase(name="soak", title="Watching the guest for a while", work=soak, finds=Soaked, waits=True),
     Phase(
-        name="rest",
+        name=REST,
         title="Powering off",
         work=rest,
+        finds=Rested,
         is_idle=lambda run: run.found is not MachineState.TURNED_OFF,
         waits=True,
     ),

@@ -26,10 +26,15 @@ class Seen:
     reboots: int = 0
     #: How often its panic device said that its kernel had crashed.
     crashes: int = 0
+    #: How often it was started by somebody.
+    starts: int = 0
 
 
 class RebootWatch:
-    """What hosts tell of reboots and crashes. A service that starts anew has heard nothing of before."""
+    """What hosts tell of reboots, starts and crashes.
+
+    A service that starts anew has heard nothing of before.
+    """
 
     def __init__(self) -> None:
         self._heard: dict[str, collections.deque[tuple[dt.datetime, EventKind]]] = {}
@@ -37,7 +42,7 @@ class RebootWatch:
     def on_event(self, event: Event) -> None:
         """Keep what happens to machines."""
         is_panic = event.kind is EventKind.MACHINE_CRASHED and event.data.get("reason") == _PANICKED
-        if event.kind is not EventKind.MACHINE_REBOOTED and not is_panic:
+        if event.kind not in (EventKind.MACHINE_REBOOTED, EventKind.MACHINE_STARTED) and not is_panic:
             return
         heard = self._heard.setdefault(event.about, collections.deque(maxlen=_MOST))
         is_again = heard and heard[-1][1] is event.kind
@@ -47,7 +52,11 @@ class RebootWatch:
     def seen(self, machine: str, since: dt.datetime) -> Seen:
         """What has happened to a machine, by its key, since a moment."""
         kinds = collections.Counter(kind for at, kind in self._heard.get(machine, ()) if at > since)
-        return Seen(reboots=kinds[EventKind.MACHINE_REBOOTED], crashes=kinds[EventKind.MACHINE_CRASHED])
+        return Seen(
+            reboots=kinds[EventKind.MACHINE_REBOOTED],
+            crashes=kinds[EventKind.MACHINE_CRASHED],
+            starts=kinds[EventKind.MACHINE_STARTED],
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -60,6 +60,8 @@ class Behaviour(enum.StrEnum):
     # Of the machine, not of an update:
     #: QEMU dies as the machine is woken, the next time that happens.
     CRASH_AT_WAKE = "crash_at_wake"
+    #: It reboots when it is asked to power off.
+    REBOOTS_INSTEAD = "reboots_instead"
     #: There is no agent in the guest.
     NO_AGENT = "no_agent"
 
@@ -419,7 +421,7 @@ def _reboot(guest: Guest, at: float, about: str) -> Fate:
 
 
 def _power_off(guest: Guest, at: float, about: str) -> Fate:
-    return Fate.POWERED_OFF
+    return Fate.REBOOTED if guest.behaviour is Behaviour.REBOOTS_INSTEAD else Fate.POWERED_OFF
 
 
 def _crash(guest: Guest, at: float, about: str) -> Fate:
