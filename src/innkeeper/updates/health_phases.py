@@ -116,7 +116,7 @@ class _Boots:
         self.resets = 0
 
     async def note(self, report: HealthReport, judgement: health.Judgement) -> bool:
-        """Whether it is in another boot than at the last look; raises ``Stop`` where that is no accident.
+        """Note what a look has found, and return whether it is another boot; raises ``Stop`` for a loop.
 
         Only its host can tell of several boots between two looks, and counts a firmware's own resets too.
         """
