@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from innkeeper.updates import calendar as calendar_module
 from innkeeper.updates.booking import Booking
 from innkeeper.updates.calendar import Calendar
 from innkeeper.updates.coverage import Coverage
-from innkeeper.updates.dispatch import ripe
+from innkeeper.updates.dispatch import Ripe, Scales
 from innkeeper.updates.machine_name import MachineName
 from innkeeper.updates.placement import Candidate, Host, InFlight, Placement, Why
 from innkeeper.updates.planner import plan
@@ -340,15 +341,10 @@ def test_a_look_starts_whom_the_whole_plan_starts(
         "policy": policy,
     }
     whole = plan(candidates=booked, **common)
-    asked: dict[str, Any] = {
-        "now": NOW,
-        "known": Known(booked),
-        "calendar": calendar,
-        "policy": policy,
-    }
-    bookings = [_booking(c) for c in booked]
-    found = ripe(bookings, {}, **asked)
-    without_room = ripe(bookings, {}, has_room=False, **asked)
+    scales = Scales(policy)
+    _weigh(scales, booked, NOW, opened)
+    found = scales.ripe({}, known=Known(booked))
+    without_room = scales.ripe({}, known=Known(booked), has_room=False)
     assert (without_room.candidates, without_room.expired) == ([], found.expired)
     looked = plan(candidates=found.candidates, **common)
     assert [p for p in looked if p.why is Why.STARTS] == [p for p in whole if p.why is Why.STARTS]
@@ -357,6 +353,60 @@ def test_a_look_starts_whom_the_whole_plan_starts(
     }
     chances = [p.next_chance for p in whole if p.why in (Why.CLOSED, Why.NOT_YET) and p.next_chance]
     assert not chances or (found.next_instant is not None and found.next_instant <= min(chances))
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(candidates, max_size=30, unique_by=lambda c: c.key),
+    windows,
+    st.lists(st.tuples(st.integers(0, 900), st.lists(candidates, max_size=4)), max_size=8),
+)
+def test_what_is_kept_from_look_to_look_is_what_would_be_found_anew(
+    booked: list[Candidate], opened: list[Window], steps: list[tuple[int, list[Candidate]]]
+) -> None:
+    """Time passes, machines are woken, taken and let go, bookings come, change and go."""
+    kept, now = Scales(POLICY), NOW
+    booked = [dataclasses.replace(c, is_busy=c.skips == 5) for c in booked]
+    _weigh(kept, booked, now, opened)
+    for minutes, changes in steps:
+        now += minutes * MINUTE
+        changed = {change.machine for change in changes}
+        others = [c for c in booked if c.machine not in changed]
+        # Of the bookings that a machine has now the last says what it does; without any it has gone.
+        booked = others + [c for c in changes if c.skips < 8 and c.key not in {b.key for b in others}]
+        booked = [dataclasses.replace(c, is_busy=c.skips == 5) for c in {c.key: c for c in booked}.values()]
+        _weigh(kept, booked, now, opened, changed)
+        anew = Scales(POLICY)
+        _weigh(anew, booked, now, opened)
+        for has_room in (True, False):
+            known = Known(booked)
+            found, wanted = (s.ripe({}, known=known, has_room=has_room) for s in (kept, anew))
+            assert _ordered(found) == _ordered(wanted)
+
+
+def _weigh(
+    scales: Scales,
+    booked: list[Candidate],
+    now: dt.datetime,
+    opened: list[Window],
+    changed: Iterable[str] | None = None,
+) -> None:
+    def waiting(machine: str) -> list[Booking]:
+        return [_booking(c) for c in booked if c.machine == machine]
+
+    everything = {c.machine for c in booked}
+    scales.weigh(
+        everything if changed is None else changed,
+        waiting,
+        now=now,
+        known=Known(booked),
+        calendar=Calendar(opened, now),
+    )
+
+
+def _ordered(found: Ripe) -> tuple[object, ...]:
+    expired = sorted((booking.machine, booking.identifier) for booking in found.expired)
+    return [c.key for c in found.candidates], expired, found.next_instant
 
 
 @given(

@@ -1,12 +1,15 @@
 """Decide who of a host's machines may start at this moment, without planning those that may not. Pure.
 
 Of ten thousand bookings few may start now: those are planned, and the others only say when to look again.
+What a booking came to is kept until something of its machine has changed, or the moment has come at which
+it may come to something else.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import enum
 import heapq
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -19,8 +22,6 @@ from innkeeper.updates.planner import LOOK_AHEAD
 from innkeeper.updates.policy import Policy
 
 _NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
-#: A booking's time is over just after its last moment.
-_JUST_AFTER = dt.timedelta(milliseconds=100)
 
 #: A booking with its rank: whoever has the lowest goes first.
 _Ranked = tuple[tuple[object, ...], Booking]
@@ -34,7 +35,7 @@ class Ripe:
     candidates: Sequence[Candidate]
     #: Those whose time is over.
     expired: Sequence[Booking]
-    #: When the next one may start, or its time is over; ``None`` where nothing comes by itself.
+    #: When this may be otherwise by itself; ``None`` where nothing comes.
     next_instant: dt.datetime | None
 
 
@@ -58,55 +59,118 @@ class Known(Protocol):
         """A booking as the planner takes it."""
 
 
-def _never(booking: Booking) -> bool:
-    return False
+def _not_put_off(booking: Booking) -> None:
+    return None
 
 
-def ripe(
-    bookings: Iterable[Booking],
-    skips: Mapping[tuple[str, str], int],
-    *,
-    now: dt.datetime,
-    known: Known,
-    calendar: Calendar,
-    policy: Policy,
-    has_room: bool = True,
-    is_put_off: Callable[[Booking], bool] = _never,
-) -> Ripe:
-    """Find the bookings that may start now; none of ``bookings`` has started.
+class _Chance(enum.Enum):
+    """What a booking may do now."""
 
-    Those that are put off are tried later. On a host without room none may: then only those whose time is
-    over are found.
-    """
-    busy = known.busy
-    reserve = dt.timedelta(seconds=policy.rollback_reserve_seconds)
-    found: list[_Ranked] = []
-    expired: list[Booking] = []
-    instant = _NEVER
-    for booking in bookings:
+    START = enum.auto()
+    #: It may start, and its machine has to be woken for that.
+    WAKE = enum.auto()
+    WAIT = enum.auto()
+    EXPIRE = enum.auto()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Weight:
+    """What a booking came to, and at which moment it is to be weighed anew."""
+
+    booking: Booking
+    chance: _Chance
+    until: dt.datetime
+    #: Whoever has the lowest goes first, of those that may start.
+    rank: tuple[object, ...] = ()
+
+
+class Scales:
+    """Weighs the bookings of one host."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._tried = policy.slots + LOOK_AHEAD
+        self._reserve = dt.timedelta(seconds=policy.rollback_reserve_seconds)
+        self._weights: dict[str, Sequence[_Weight]] = {}
+
+    def weigh(
+        self,
+        changed: Iterable[str],
+        waiting: Callable[[str], Iterable[Booking]],
+        *,
+        now: dt.datetime,
+        known: Known,
+        calendar: Calendar,
+        put_off_until: Callable[[Booking], dt.datetime | None] = _not_put_off,
+    ) -> None:
+        """Weigh the bookings of machines that have changed, and those that may come to something else now.
+
+        ``waiting`` finds a machine's bookings that have not started: none where it is not on this host.
+        """
+        of_time = {m for m, weights in self._weights.items() if any(w.until <= now for w in weights)}
+        for machine in of_time.union(changed):
+            weights = [self._weigh(b, now, known, calendar, put_off_until(b)) for b in waiting(machine)]
+            if weights:
+                self._weights[machine] = weights
+            else:
+                self._weights.pop(machine, None)
+
+    def ripe(self, skips: Mapping[tuple[str, str], int], *, known: Known, has_room: bool = True) -> Ripe:
+        """Those that may start now, as they were weighed; on a host without room none may."""
+        found: dict[_Chance, list[_Ranked]] = {chance: [] for chance in _Chance}
+        instant = _NEVER
+        for weights in self._weights.values():
+            for weight in weights:
+                if weight.chance is not _Chance.WAIT:
+                    found[weight.chance].append((weight.rank, weight.booking))
+                if weight.until < instant:
+                    instant = weight.until
+        kinds = (found[_Chance.START], found[_Chance.WAKE]) if has_room else ()
+        # As many of each kind as the plan could try.
+        first = [booking for kind in kinds for _, booking in heapq.nsmallest(self._tried, kind)]
+        return Ripe(
+            candidates=[known.candidate(b, skips.get((b.of, b.identifier), 0)) for b in first],
+            expired=[booking for _, booking in found[_Chance.EXPIRE]],
+            next_instant=None if instant == _NEVER else instant,
+        )
+
+    def _weigh(
+        self,
+        booking: Booking,
+        now: dt.datetime,
+        known: Known,
+        calendar: Calendar,
+        again: dt.datetime | None,
+    ) -> _Weight:
+        is_busy = booking.of in known.busy
         last = _last(booking)
-        is_busy = booking.of in busy
         if now > last:
-            if not is_busy:
-                expired.append(booking)
-            continue
-        if last is not _NEVER:
-            instant = min(instant, last + _JUST_AFTER)
+            return _Weight(booking, _Chance.WAIT if is_busy else _Chance.EXPIRE, _NEVER)
+        over = _just_after(last)
+        if is_busy:
+            return _Weight(booking, _Chance.WAIT, over)
         if booking.start > now:
-            instant = min(instant, booking.start)
-        elif has_room and not is_busy and not is_put_off(booking):
-            duration = known.predicted(booking)
-            opening, opens = open_for(booking, known.named(booking), duration + reserve, calendar, now)
-            if opening is not None:
-                found.append((_rank(booking, opening, duration), booking))
-            elif opens is not None:
-                instant = min(instant, opens)
-    first = _first(found, known, policy.slots + LOOK_AHEAD)
-    return Ripe(
-        candidates=[known.candidate(b, skips.get((b.of, b.identifier), 0)) for b in first],
-        expired=expired,
-        next_instant=None if instant is _NEVER else instant,
-    )
+            return _Weight(booking, _Chance.WAIT, min(over, booking.start))
+        if again is not None:
+            return _Weight(booking, _Chance.WAIT, min(over, again))
+        return self._weigh_openings(booking, now, known, calendar, over)
+
+    def _weigh_openings(
+        self, booking: Booking, now: dt.datetime, known: Known, calendar: Calendar, over: dt.datetime
+    ) -> _Weight:
+        machine, duration = known.named(booking), known.predicted(booking)
+        needed = duration + self._reserve
+        opening, opens = open_for(booking, machine, needed, calendar, now)
+        if opening is None:
+            return _Weight(booking, _Chance.WAIT, min(over, opens or _NEVER))
+        # Started later it is not over in time; and another opening may come first once it has begun.
+        late = _just_after(min(opening.end, booking.deadline or _NEVER) - needed)
+        turns = (each.start for each in calendar.openings(machine) if each.start > now)
+        return _Weight(
+            booking,
+            _Chance.WAKE if known.needs_waking(booking.of) else _Chance.START,
+            min(over, late, *turns),
+            _rank(booking, opening, duration),
+        )
 
 
 def open_for(
@@ -127,6 +191,10 @@ def may_start(booking: Booking, now: dt.datetime) -> bool:
     return not booking.has_started and booking.verdict is None and booking.start <= now <= _last(booking)
 
 
+def _just_after(moment: dt.datetime) -> dt.datetime:
+    return moment + dt.timedelta.resolution if moment < _NEVER else _NEVER
+
+
 def _last(booking: Booking) -> dt.datetime:
     """The moment after which its time is over."""
     end, deadline = booking.end, booking.deadline
@@ -139,14 +207,3 @@ def _rank(booking: Booking, opening: Opening, duration: dt.timedelta) -> tuple[o
     """Whoever has the lowest goes first, as in the plan."""
     deadline = booking.deadline or _NEVER
     return min(opening.end, deadline), deadline, duration, booking.machine, booking.of, booking.identifier
-
-
-def _first(found: Sequence[_Ranked], known: Known, tried: int) -> Sequence[Booking]:
-    """The most urgent: as many of each kind as the plan could try."""
-    if len(found) <= tried:
-        return [booking for _, booking in found]
-    woken: list[_Ranked] = []
-    running: list[_Ranked] = []
-    for each in found:
-        (woken if known.needs_waking(each[1].of) else running).append(each)
-    return [booking for kind in (running, woken) for _, booking in heapq.nsmallest(tried, kind)]

@@ -113,6 +113,9 @@ class MemoryBookingStore:
                 self._bookings[to, booking.identifier] = dataclasses.replace(booking, key=to)
 
     async def _find(self, machine: str, identifier: str) -> Booking | None:
+        known = self._bookings.get((machine, identifier))
+        if known is not None:
+            return known
         found = await self.list(machine=machine)
         return next((booking for booking in found if booking.identifier == identifier), None)
 

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence, Set
 from typing import Final
 
 import structlog
@@ -117,6 +117,8 @@ class Roster:
         self._reading = asyncio.Lock()
         #: The hosts on which something has changed that nobody has looked at yet.
         self.changed: set[str] = set()
+        #: The machines of which something has changed that bookings are weighed by, by host.
+        self._touched: dict[str, set[str]] = defaultdict(set)
         #: Counts the changes of each host.
         self.versions: Counter[str] = Counter()
         self._is_read = False
@@ -139,6 +141,15 @@ class Roster:
     def note(self, key: Key) -> None:
         """Read a booking again: it was not as it is kept here."""
         self._noted.add(key)
+        self.touch(key[0])
+
+    def touch(self, machine: str) -> None:
+        """Note that a machine's bookings may come to something else now, though the host has no news."""
+        self._touched[self.host_of(machine)].add(machine)
+
+    def take_touched(self, host: str) -> Set[str]:
+        """The machines of a host that were touched since this was last asked."""
+        return self._touched.pop(host, frozenset())
 
     # Questions
 
@@ -176,9 +187,11 @@ class Roster:
             if (bookings := self._booked.get(name)) is not None:
                 yield from bookings.values()
 
-    def waiting(self, host: str) -> Iterator[Booking]:
-        """The bookings of a host's machines that have neither started nor ended."""
-        return (booking for booking in self.booked(host) if not booking.has_started)
+    def waiting(self, host: str, machine: str) -> Sequence[Booking]:
+        """The bookings of a host's machine that have neither started nor ended."""
+        if machine not in self._on_host.get(host, ()):
+            return ()
+        return [booking for booking in self._booked.get(machine, {}).values() if not booking.has_started]
 
     def has(self, key: Key) -> bool:
         """Whether a booking is there that has not ended."""
@@ -228,6 +241,7 @@ class Roster:
             self._windows = windows
             for host in self.hosts:
                 self._mark(host)
+            self._touch_all()
 
     async def refresh(self, host: str) -> None:
         """Ask a host for those of its booked machines that have changed; for unknown ones, every host."""
@@ -259,7 +273,7 @@ class Roster:
     def _hear_booking(self, event: Event) -> bool:
         machine = str(event.data.get("key") or event.data.get("machine"))
         identifier = str(event.data.get("identifier"))
-        self._noted.add((machine, identifier))
+        self.note((machine, identifier))
         task = event.data.get("task")
         if event.data.get("verdict") == Verdict.KEPT and isinstance(task, int):
             self._ended.append(task)
@@ -313,6 +327,7 @@ class Roster:
 
     def _take(self, machine: str, hold: Hold) -> None:
         self._holds[machine] = hold
+        self.touch(machine)
         if hold.is_run and machine not in self._machines:
             self._stale.add(machine)
             self._on_host[NOWHERE].add(machine)
@@ -322,6 +337,7 @@ class Roster:
     def _let_go(self, machine: str) -> bool:
         host = self.host_of(machine)
         del self._holds[machine]
+        self.touch(machine)
         self._forget_idle(machine)
         return self._mark(host)
 
@@ -329,6 +345,10 @@ class Roster:
         self.changed.add(host)
         self.versions[host] += 1
         return True
+
+    def _touch_all(self) -> None:
+        for host, machines in self._on_host.items():
+            self._touched[host] |= machines
 
     # Machinery: tables
 
@@ -391,6 +411,7 @@ class Roster:
                 self._stale.add(machine)
             self._on_host[self.host_of(machine)].add(machine)
         self._mark(self.host_of(machine))
+        self.touch(machine)
         self._forget_idle(machine)
 
     def _forget_idle(self, machine: str) -> None:
@@ -468,6 +489,7 @@ class Roster:
         self._on_host[after].add(name)
         for host in {before, after}:
             self._mark(host)
+            self._touched[host].add(name)
 
     def _hold(self, live: Iterable[Task]) -> None:
         """Take over the live tasks as they are written down."""
@@ -500,6 +522,8 @@ class Roster:
                 self._durations.learn(
                     PastRun(machine=report.key or report.machine, label=report.label, seconds=seconds)
                 )
+                # Runs of others with this label, or with none of their own, take as long.
+                self._touch_all()
 
     def _durations_of(self, past: Sequence[PastRun]) -> Durations:
         return Durations(

@@ -21,7 +21,7 @@ from innkeeper.tasks.waiting import Signal
 from innkeeper.updates.booking import Booking
 from innkeeper.updates.bookings import GUEST, Bookings
 from innkeeper.updates.calendar import Opening
-from innkeeper.updates.dispatch import Ripe, may_start, open_for, ripe
+from innkeeper.updates.dispatch import Ripe, Scales, may_start, open_for
 from innkeeper.updates.nights import Night, NightEntry
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outlook import Lookout, Outlook
@@ -96,6 +96,7 @@ class TriggerAgent:
             undo_directory=policy.undo.undo_directory,
         )
         self._put_offs = PutOffs(roster=self._roster, clock=clock, look_seconds=policy.look_seconds)
+        self._scales: dict[str, Scales] = {}
         self._woken = Signal()
         #: How often each waiting booking was passed over, by host; a restart forgives that.
         self._skips: dict[str, dict[Key, int]] = {}
@@ -247,23 +248,22 @@ class TriggerAgent:
             self._full.add(host)
             left = True
         instants = [found.next_instant] if found.next_instant is not None else []
-        instants += filter(None, map(self._put_offs.until, self._roster.waiting(host)))
         if left:
             instants.append(now + dt.timedelta(seconds=self._policy.look_seconds))
         if instants:
             self._instants[host] = min(instants)
 
     def _find_ripe(self, host: str, now: dt.datetime, *, has_room: bool) -> Ripe:
-        return ripe(
-            self._roster.waiting(host),
-            self._skips.get(host, {}),
+        scales = self._scales.setdefault(host, Scales(self._policy))
+        scales.weigh(
+            self._roster.take_touched(host),
+            functools.partial(self._roster.waiting, host),
             now=now,
             known=self._lookout,
             calendar=self._roster.calendar(now),
-            policy=self._policy,
-            has_room=has_room,
-            is_put_off=lambda booking: self._put_offs.until(booking) is not None,
+            put_off_until=self._put_offs.until,
         )
+        return scales.ripe(self._skips.get(host, {}), known=self._lookout, has_room=has_room)
 
     async def _fill(self, host: str, found: Ripe, in_flight: Sequence[InFlight], now: dt.datetime) -> bool:
         """Start what fits; returns whether any is left that might start when there is room."""
@@ -314,6 +314,8 @@ class TriggerAgent:
                 _log.error("trigger.booking_failed", **told, traceback=traceback_of(exc))
             elif is_news:
                 _log.warning("trigger.booking_refused", **told, reason=str(exc))
+        finally:
+            self._roster.touch(key[0])
         return False
 
     def _note(self, key: Key) -> None:
