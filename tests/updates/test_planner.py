@@ -384,6 +384,23 @@ def test_what_is_kept_from_look_to_look_is_what_would_be_found_anew(
             assert _ordered(found) == _ordered(wanted)
 
 
+def test_a_look_weighs_what_has_changed_alone() -> None:
+    """Of a thousand machines one has news, and a minute later the booking of another is over."""
+    ends = NOW + MINUTE
+    booked = [candidate(f"m{n}", end=ends if n == 7 else None) for n in range(1000)]
+    scales, weighed = Scales(POLICY), list[str]()
+
+    def waiting(machine: str) -> list[Booking]:
+        weighed.append(machine)
+        return [_booking(c) for c in booked if c.machine == machine]
+
+    for now, changed in ((NOW, {c.machine for c in booked}), (NOW, {"m3"}), (ends + MINUTE, set[str]())):
+        weighed.clear()
+        scales.weigh(changed, waiting, now=now, known=Known(booked), calendar=Calendar([night()], now))
+        assert sorted(weighed) == sorted(changed or {"m7"})
+    assert [b.machine for b in scales.ripe({}, known=Known(booked)).expired] == ["m7"]
+
+
 def _weigh(
     scales: Scales,
     booked: list[Candidate],
