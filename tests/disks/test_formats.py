@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from innkeeper.disks import qemu_img, qemu_program
 from innkeeper.disks.allowed import beside_named, only_within
 from innkeeper.disks.check import check
 from innkeeper.disks.compact import compact
+from innkeeper.disks.confined.reach import Reach
 from innkeeper.disks.facts import describe, peek
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import Footer
@@ -443,7 +445,10 @@ def test_a_program_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
         ),
     ):
         monkeypatch.setattr(qemu_program, "_found", lambda _name: "/bin/sh")
-        assert code_of(lambda p=program, m=limits: qemu_program.run("x", ["-c", p], path, m)) is code  # type: ignore[misc]
+        assert (
+            code_of(functools.partial(qemu_program.run, "x", ["-c", program], path, limits, reach=Reach()))
+            is code
+        )
 
 
 def test_a_program_dies_with_who_started_it(tmp_path: Path) -> None:
@@ -452,10 +457,12 @@ def test_a_program_dies_with_who_started_it(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from innkeeper.disks import qemu_program
+from innkeeper.disks.confined.reach import Reach
 qemu_program._found = lambda name: "/bin/sh"
 print("on", flush=True)
-limits = qemu_program.LOOK
-qemu_program.run("x", ["-c", "echo $$ > " + sys.argv[1] + "; exec sleep 50"], Path("x"), limits)
+limits, noted = qemu_program.LOOK, Path(sys.argv[1])
+reach = Reach(writes=[noted.parent])
+qemu_program.run("x", ["-c", f"echo $$ > {noted}; exec sleep 50"], Path("x"), limits, reach=reach)
 """
     noted = tmp_path / "pid"
     with subprocess.Popen(

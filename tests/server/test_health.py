@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from innkeeper.disks.confined.child import shortcomings
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import open_house
 from innkeeper.server.compose_base import Overrides
@@ -43,6 +44,13 @@ async def test_health_names_each_loop_of_the_service(house: House) -> None:
     assert {"trigger agent", "scheduler", "guest initialiser", "history retention", "undo watch"} <= names
     assert health.ok
     assert await _readyz(house) == (200, "ready\n")
+
+
+async def test_health_tells_what_the_computer_lacks_to_confine_programs(house: House) -> None:
+    """In the sentences that the log has, and it is no fault of the service."""
+    health = await get_health(house)
+    assert health.unconfined == shortcomings()
+    assert health.ok
 
 
 async def test_a_loop_that_fails_is_shown_as_degraded(house: House) -> None:

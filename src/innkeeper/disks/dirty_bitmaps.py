@@ -15,10 +15,11 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from innkeeper.disks import qemu_program
+from innkeeper.disks.confined.reach import Reach
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.oserror import adapted
 from innkeeper.disks.private_place import private_place
-from innkeeper.disks.qemu_img import look, new_file
+from innkeeper.disks.qemu_img import look, new_file, run
 from innkeeper.disks.qemu_program import LOOK, MOST_OUTPUT, Limits
 from innkeeper.errors import DiskError, ErrorCode
 
@@ -90,7 +91,8 @@ def gather(base: Path, overlay: Path, side: Path, since: Since) -> bool:
         return False
     with private_place(side) as private:
         place = private.path
-        _image("create", "-f", "qcow2", new_file(place), str(size), path=side)
+        arguments = ["create", "-f", "qcow2", new_file(place), str(size)]
+        run(arguments, side, 0, reach=Reach(writes=(private.folder,)))
         for bitmap in marked:
             _change(place, bitmap.name, *_adding(bitmap))
         if marked:
@@ -100,7 +102,8 @@ def gather(base: Path, overlay: Path, side: Path, since: Since) -> bool:
             if bitmap not in marked:
                 _change(place, bitmap.name, *_adding(bitmap))
             if bitmap.name in sound:
-                _change(place, bitmap.name, "--merge", bitmap.name, "-b", _node(base, shared=True))
+                taken = ("--merge", bitmap.name, "-b", _node(base, shared=True))
+                _change(place, bitmap.name, *taken, others=(base,))
             if not bitmap.recording:
                 _change(place, bitmap.name, "--disable")
         private.publish(replace=True)
@@ -118,7 +121,7 @@ def restore(side: Path, base: Path, since: Since) -> None:
         old = () if there is None else ("--remove",)
         last = () if bitmap.recording else ("--disable",)
         taken = ("--merge", bitmap.name, "-b", _node(side))
-        _change(base, bitmap.name, *old, *_adding(bitmap), *taken, *last)
+        _change(base, bitmap.name, *old, *_adding(bitmap), *taken, *last, others=(side,))
 
 
 def _wanted(in_base: Sequence[Bitmap], in_overlay: Sequence[Bitmap], since: Since) -> list[Bitmap]:
@@ -140,7 +143,10 @@ def _mark(place: Path, ranges: Collection[tuple[int, int]], size: int) -> None:
     ]
     for first in range(0, len(parts), _BATCH):
         commands = [word for part in parts[first : first + _BATCH] for word in ("-c", part)]
-        qemu_program.run(qemu_program.IO, [*commands, _node(place)], place, Limits.for_bytes(size))
+        reach = Reach(writes=(place,))
+        qemu_program.run(
+            qemu_program.IO, [*commands, _node(place)], place, Limits.for_bytes(size), reach=reach
+        )
 
 
 def _changed(overlay: Path, size: int, grain: int) -> list[tuple[int, int]]:
@@ -167,7 +173,11 @@ def _held(overlay: Path, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Ask for the parts of a range that the image itself holds; by halves where the answer is too long."""
     command = ["map", "-U", "--output=json", f"--start-offset={start}", f"--max-length={end - start}"]
     printed = qemu_program.run(
-        qemu_program.IMAGE, [*command, _node(overlay)], overlay, Limits.for_bytes(end - start)
+        qemu_program.IMAGE,
+        [*command, _node(overlay)],
+        overlay,
+        Limits.for_bytes(end - start),
+        reach=Reach(reads=(overlay,)),
     )
     if len(printed) >= MOST_OUTPUT:
         middle = (start + end) // 2 // GRANULARITY * GRANULARITY
@@ -187,12 +197,10 @@ def _adding(bitmap: Bitmap) -> tuple[str, ...]:
     return "--add", "-g", str(bitmap.granularity)
 
 
-def _change(path: Path, name: str, *actions: str) -> None:
-    _image("bitmap", *actions, "--", _node(path), name, path=path)
-
-
-def _image(*arguments: str, path: Path) -> None:
-    qemu_program.run(qemu_program.IMAGE, arguments, path, Limits.for_bytes(0))
+def _change(path: Path, name: str, *actions: str, others: Sequence[Path] = ()) -> None:
+    """Change a bitmap of an image; ``others`` are the images that the actions name."""
+    reach = Reach(reads=others, writes=(path,))
+    run(["bitmap", *actions, "--", _node(path), name], path, 0, reach=reach)
 
 
 def _asked(path: Path) -> tuple[int, tuple[Bitmap, ...]]:
@@ -200,7 +208,8 @@ def _asked(path: Path) -> tuple[int, tuple[Bitmap, ...]]:
     if path.is_file():
         # Refuses an image whose data lies in another file that it names.
         look(path, Kind.QCOW2)
-    printed = qemu_program.run(qemu_program.IMAGE, ["info", "-U", "--output=json", _node(path)], path, LOOK)
+    command = ["info", "-U", "--output=json", _node(path)]
+    printed = qemu_program.run(qemu_program.IMAGE, command, path, LOOK, reach=Reach(reads=(path,)))
     try:
         facts = json.loads(printed)
         found = facts.get("format-specific", {}).get("data", {}).get("bitmaps", [])

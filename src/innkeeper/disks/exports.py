@@ -23,7 +23,10 @@ import structlog
 
 from innkeeper.disks.allowed import beside_named, only_within
 from innkeeper.disks.chain import open_chain
+from innkeeper.disks.confined.child import start
+from innkeeper.disks.confined.reach import Reach, Sockets
 from innkeeper.disks.export_files import LONGEST_NAME, TAKEN, ExportFiles, ExportOrder
+from innkeeper.disks.maps import BOOT_ID
 from innkeeper.disks.nbd.protocol import GREETING_MAGIC
 from innkeeper.disks.nbd.server import address
 from innkeeper.disks.roots import Roots
@@ -173,8 +176,9 @@ class Exports:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.write(order)
         # In a session of its own: what ends the service does not end it.
-        process = subprocess.Popen(
+        process = start(
             [sys.executable, "-m", "innkeeper.disks.nbd.exporter", str(self._folder), files.key],
+            self._reach(order),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -188,6 +192,18 @@ class Exports:
         if problem is None and not word and process.wait() != TAKEN:
             return DiskError(f"{order.path}: its export has ended without an error message.", path=order.path)
         return problem
+
+    def _reach(self, order: ExportOrder) -> Reach:
+        """The image and what lies beside it for writing; its parents, and our own code, for reading."""
+        beside = beside_named(Path(order.path)).folders
+        # A person's own export follows an image wherever they may read, as they do.
+        parents = [Path(each) for each in order.within or ["/"]]
+        ours = [Path(each).absolute() for each in (sys.prefix, sys.base_prefix, *sys.path) if each]
+        return Reach(
+            reads=(*parents, *beside, *ours, BOOT_ID),
+            writes=(self._folder, *(beside if order.writable else ())),
+            sockets=Sockets.LOCAL,
+        )
 
     def _offered(self) -> list[ExportOrder]:
         found = []

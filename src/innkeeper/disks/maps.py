@@ -42,7 +42,7 @@ _RECORD = struct.Struct(">BIII")
 _CLAIM, _MARK = 1, 2
 #: More than the changes between two flushes ever take.
 _LONGEST = 1 << 30
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Session(NamedTuple):
@@ -185,4 +185,4 @@ def journal_path(image: Path) -> Path:
 
 
 def _boot_id() -> bytes:
-    return _BOOT_ID.read_bytes().strip()[:36].ljust(36, b"\0")
+    return BOOT_ID.read_bytes().strip()[:36].ljust(36, b"\0")

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from innkeeper.disks import qemu_program
+from innkeeper.disks.confined.reach import Reach, Sockets
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.named_files import NamedFiles, named_files
@@ -61,7 +62,12 @@ class Source:
             source = cls(file, kind)
             for name in named_files(file, kind):
                 raise _other_files(path, kind, name)
-            yield source
+            try:
+                yield source
+            except DiskError:
+                # One that was changed names what it likes, and whoever reads it is refused that.
+                source.require_unchanged()
+                raise
 
     def require_unchanged(self) -> None:
         """Raise where the image was written since it was opened: another one than was looked at was read."""
@@ -123,27 +129,34 @@ def look(path: Path, kind: Kind) -> Look:
 def convert(source: Path, source_kind: Kind, target: Path, kind: Kind, *, watch: Watch) -> Path:
     """Convert between formats of QEMU's own."""
     with Source.open(source, source_kind) as opened:
-        files = (opened.file.descriptor,)
+        reach = Reach(reads=(opened.file.descriptor,))
         return _to_new_file(
-            opened.node, files, opened.virtual_size, target, kind, watch, opened.require_unchanged
+            opened.node, reach, opened.virtual_size, target, kind, watch, opened.require_unchanged
         )
 
 
 def convert_url(url: str, size: int, target: Path, kind: Kind, *, watch: Watch) -> Path:
     """Convert what an NBD export offers into a format of QEMU's own."""
-    return _to_new_file(_nbd(url), (), size, target, kind, watch)
+    return _to_new_file(_nbd(url), Reach(sockets=Sockets.LOCAL), size, target, kind, watch)
 
 
 def convert_into_url(source: Source, url: str, *, watch: Watch) -> None:
     """Convert an image into what an NBD export takes; the export reads as zero."""
     arguments = ["convert", "-p", "-n", "--target-is-zero", "-O", "raw", source.node, _nbd(url)]
     files = (source.file.descriptor,)
-    run(arguments, source.file.path, source.virtual_size, files=files, watch=watch)
+    reach = Reach(reads=files, sockets=Sockets.LOCAL)
+    run(arguments, source.file.path, source.virtual_size, reach=reach, files=files, watch=watch)
     source.require_unchanged()
 
 
 def run(
-    arguments: Sequence[str], path: Path, size: int, *, files: Sequence[int] = (), watch: Watch = UNWATCHED
+    arguments: Sequence[str],
+    path: Path,
+    size: int,
+    *,
+    reach: Reach,
+    files: Sequence[int] = (),
+    watch: Watch = UNWATCHED,
 ) -> None:
     """Run ``qemu-img`` for work on an image of this size, passing on its progress."""
     qemu_program.run(
@@ -151,6 +164,7 @@ def run(
         arguments,
         path,
         Limits.for_bytes(size),
+        reach=reach,
         files=files,
         watch=watch,
         on_output=_progress(size, watch),
@@ -167,7 +181,7 @@ def _progress(size: int, watch: Watch) -> Callable[[bytes], None]:
 
 def _to_new_file(
     source: str,
-    files: Sequence[int],
+    reach: Reach,
     size: int,
     target: Path,
     kind: Kind,
@@ -177,7 +191,10 @@ def _to_new_file(
     """Write to a hidden place, and give the file its name when it is whole."""
     with private_place(target) as place:
         arguments = ["convert", "-p", "-O", DRIVERS[kind], source, new_file(place.inherited)]
-        run(arguments, target, size, files=(*files, place.folder), watch=watch)
+        # Its descriptors are those that it opens by them.
+        files = (*(each for each in reach.reads if isinstance(each, int)), place.folder)
+        reach = dataclasses.replace(reach, writes=(place.folder,))
+        run(arguments, target, size, reach=reach, files=files, watch=watch)
         require_unchanged()
         watch.past_return()
         place.publish()
@@ -194,7 +211,9 @@ def _nbd(url: str) -> str:
 
 def _asked(file: ImageFile, kind: Kind) -> Look:
     command = ["info", "-U", "--output=json", node(file, kind)]
-    printed = qemu_program.run(qemu_program.IMAGE, command, file.path, LOOK, files=(file.descriptor,))
+    files = (file.descriptor,)
+    reach = Reach(reads=files)
+    printed = qemu_program.run(qemu_program.IMAGE, command, file.path, LOOK, reach=reach, files=files)
     try:
         facts = json.loads(printed)
         return Look(

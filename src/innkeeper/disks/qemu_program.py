@@ -1,8 +1,8 @@
 """Run QEMU's programs on images that may be hostile: with limits, and never longer than this process.
 
 The one place in which ``qemu-img`` and its kin are started. Each runs in a process group of its own, is
-killed by the kernel when the thread that waits for it ends in whatever way, and has a limit of processor
-time, of memory and of time.
+killed by the kernel with this process, has a limit of processor time, of memory and of time, and reaches what
+its caller names and nothing else (``confined``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from innkeeper.disks.confined.child import running
+from innkeeper.disks.confined.reach import Reach
 from innkeeper.disks.progress import UNWATCHED, Cancelled, Watch
 from innkeeper.errors import DiskError, ErrorCode, NotSupported
 
@@ -74,15 +76,17 @@ def run(
     path: Path,
     limits: Limits,
     *,
+    reach: Reach,
     files: Sequence[int] = (),
     watch: Watch = UNWATCHED,
     on_output: Callable[[bytes], None] = lambda _data: None,
 ) -> bytes:
     """Run a program to its end; returns its output. A cancel, or any exception, ends it first.
 
-    ``path`` is the image for the sentence of an error, ``files`` are descriptors that the program gets.
+    ``path`` is the image for the sentence of an error, ``reach`` what the program may open, and ``files`` are
+    descriptors that it gets.
     """
-    with started(program, arguments, limits, files=files) as process:
+    with started(program, arguments, limits, reach=reach, files=files) as process:
         printed, errors = _followed(process, path, limits, watch, on_output)
     if process.returncode:
         raise failed(program, path, process.returncode, errors)
@@ -95,16 +99,17 @@ def started(
     arguments: Sequence[str],
     limits: Limits,
     *,
+    reach: Reach,
     files: Sequence[int] = (),
     stdin: int = _NOTHING,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a program with its limits of resources; at the end of the block it has ended.
 
-    An exception in the block ends it, and so does, by the kernel, the end of the thread that is in the block.
+    An exception in the block ends it, and so does, by the kernel, the end of this process.
     """
-    command = [*_dying_with_us(), _found(program), *arguments]
-    with subprocess.Popen(
-        command,
+    with running(
+        [_found(program), *arguments],
+        reach,
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -119,12 +124,6 @@ def started(
         except BaseException:
             _stop(process)
             raise
-
-
-def _dying_with_us() -> list[str]:
-    """Return a set-up by which the kernel kills the program with the thread that started it."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv is not None else []
 
 
 def _limit(process: int, limits: Limits) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from innkeeper.disks import qemu_program
+from innkeeper.disks.confined.reach import Reach
 from innkeeper.disks.progress import UNWATCHED, Cancelled, Watch
 from innkeeper.disks.qemu_program import Limits
 from innkeeper.errors import DiskError, JsonError
@@ -49,15 +50,22 @@ class StorageDaemon:
     @classmethod
     @contextlib.contextmanager
     def started(
-        cls, path: Path, limits: Limits, *, files: Sequence[int] = (), watch: Watch = UNWATCHED
+        cls,
+        path: Path,
+        limits: Limits,
+        *,
+        reach: Reach,
+        files: Sequence[int] = (),
+        watch: Watch = UNWATCHED,
     ) -> Iterator[Self]:
         """Run a daemon for the block: at its end it has closed every image and ended.
 
-        ``path`` is the image for the sentences of errors; ``files`` are descriptors that the daemon keeps
-        open for as long as it lives. Whatever is wrong is a ``DiskError``, and ends the daemon.
+        ``path`` is the image for the sentences of errors, ``reach`` what the daemon may open; ``files`` are
+        descriptors that it keeps open for as long as it lives. Whatever is wrong is a ``DiskError``, and ends
+        the daemon.
         """
         with qemu_program.started(
-            qemu_program.DAEMON, _ARGUMENTS, limits, files=files, stdin=subprocess.PIPE
+            qemu_program.DAEMON, _ARGUMENTS, limits, reach=reach, files=files, stdin=subprocess.PIPE
         ) as process:
             daemon = cls(process, path, limits, watch)
             daemon._next()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from innkeeper.disks import qemu_img
+from innkeeper.disks.confined.reach import Reach
 from innkeeper.disks.convert import convert
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.look import opened_to_look
@@ -140,15 +141,14 @@ def _create(place: Path, size_bytes: int, base: str = "", base_format: str = "")
     """Make an empty qcow2 image, alone or over a base, which is not opened: the size is known."""
     over = ["-u", "-b", base, "-F", base_format] if base else []
     arguments = ["create", "-q", "-f", "qcow2", *over, qemu_img.new_file(place), str(size_bytes)]
-    qemu_img.run(arguments, place, 0)
+    qemu_img.run(arguments, place, 0, reach=Reach(writes=(place.parent,)))
 
 
 def _grow(place: Path, size_bytes: int) -> None:
     """An image is never made smaller."""
     if qemu_img.look(place, Kind.QCOW2).virtual_size < size_bytes:
-        qemu_img.run(
-            ["resize", "-q", "-f", "qcow2", qemu_img.new_file(place), str(size_bytes)], place, size_bytes
-        )
+        arguments = ["resize", "-q", "-f", "qcow2", qemu_img.new_file(place), str(size_bytes)]
+        qemu_img.run(arguments, place, size_bytes, reach=Reach(writes=(place,)))
 
 
 def _kind(source: str, source_format: str) -> Kind:

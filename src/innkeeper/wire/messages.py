@@ -216,6 +216,8 @@ class HealthMessage(Message):
     hosts: tuple[HostHealth, ...]
     loops: tuple[LoopHealth, ...] = ()
     database: DatabaseHealth = DatabaseHealth(ok=True)
+    #: What this computer lacks to confine programs that read guests' images, each in a sentence: no fault.
+    unconfined: tuple[str, ...] = ()
 
 
 class DiskMessage(Message):

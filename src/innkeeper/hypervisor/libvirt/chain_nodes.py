@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from innkeeper.disks.confined.reach import Reach, Sockets
 from innkeeper.disks.qemu_program import LOOK
 from innkeeper.disks.storage_daemon import StorageDaemon
 from innkeeper.errors import DiskError
-from innkeeper.hypervisor.libvirt.image_chain import OVERLAYS, ImageChain, ImageNode
+from innkeeper.hypervisor.libvirt.image_chain import OVERLAYS, ImageChain, ImageNode, LocalImage
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import JsonObject, as_object, get_bool, get_int, get_list, get_object, get_str
 
@@ -117,8 +118,24 @@ def _key(depth: int) -> str:
     return f"key-{depth}"
 
 
+def reach_of(chain: ImageChain) -> Reach:
+    """What a daemon needs for a chain: a merge writes the first two of its images."""
+    sockets = {node.storage.sockets for node in chain.nodes}
+    local = [
+        (Path(node.storage.path), depth < 2)
+        for depth, node in enumerate(chain.nodes)
+        if isinstance(node.storage, LocalImage)
+    ]
+    return Reach(
+        reads=[path for path, _ in local],
+        writes=[path for path, is_written in local if is_written],
+        sockets=next(each for each in (Sockets.ANY, Sockets.LOCAL, Sockets.NONE) if each in sockets),
+    )
+
+
 def size_of(image: ImageNode) -> int:
     """The bytes that a guest sees of an image that stands alone, wherever it is; raises ``DiskError``."""
-    with StorageDaemon.started(Path(image.storage.name), LOOK) as daemon:
-        OpenChain(daemon, ImageChain(nodes=(image,)))
+    chain = ImageChain(nodes=(image,))
+    with StorageDaemon.started(Path(image.storage.name), LOOK, reach=reach_of(chain)) as daemon:
+        OpenChain(daemon, chain)
         return get_int(get_object(daemon.nodes()[TOP], "image"), "virtual-size")

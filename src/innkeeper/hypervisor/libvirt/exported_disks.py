@@ -13,6 +13,7 @@ import libvirt
 import structlog
 
 from innkeeper.disks import qemu_img
+from innkeeper.disks.confined.reach import Reach
 from innkeeper.disks.export_files import MARK
 from innkeeper.disks.facts import peek
 from innkeeper.disks.kind import Kind
@@ -120,7 +121,7 @@ class ExportedDisks:
         new = qemu_img.new_file(Path(path))
         command = ["create", "-q", "-f", "qcow2", "-u", "-F", "raw", "-b", self._backing(base), new, size]
         try:
-            qemu_img.run(command, Path(path), 0)
+            qemu_img.run(command, Path(path), 0, reach=Reach(writes=(Path(path).parent,)))
         except DiskError as error:
             raise DiskError(
                 f"The undo disk {path} cannot be made: {error.sentence}", path=path, code=error.code

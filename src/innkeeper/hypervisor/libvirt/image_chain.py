@@ -8,6 +8,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from innkeeper.disks.confined.reach import Sockets
 from innkeeper.wire.events import Json
 
 #: QEMU's formats whose images may stand on others, and those that stand alone.
@@ -32,6 +33,11 @@ class LocalImage:
         """QEMU's description of where the bytes are."""
         is_device = stat.S_ISBLK(Path(self.path).stat().st_mode)
         return {"driver": "host_device" if is_device else "file", "filename": self.path}
+
+    @property
+    def sockets(self) -> Sockets:
+        """The sockets that are needed to reach it."""
+        return Sockets.NONE
 
     def is_open_to_us(self, *, writable: bool) -> bool:
         """Whether this user may read it, and write it."""
@@ -67,6 +73,11 @@ class NbdExport:
             "open-timeout": _CONNECT_SECONDS,
             "reconnect-delay": _CONNECT_SECONDS,
         }
+
+    @property
+    def sockets(self) -> Sockets:
+        """The sockets that are needed to reach it."""
+        return Sockets.LOCAL if self.socket else Sockets.ANY
 
     def is_open_to_us(self, *, writable: bool) -> bool:
         """True: the server says what it allows when it is asked."""

@@ -19,7 +19,7 @@ from innkeeper.disks.progress import UNWATCHED, Cancelled, Watch
 from innkeeper.disks.qemu_program import Limits
 from innkeeper.disks.storage_daemon import StorageDaemon
 from innkeeper.errors import DiskError, ErrorCode
-from innkeeper.hypervisor.libvirt.chain_nodes import BASE, TOP, OpenChain, Undescribed
+from innkeeper.hypervisor.libvirt.chain_nodes import BASE, TOP, OpenChain, Undescribed, reach_of
 from innkeeper.hypervisor.libvirt.image_chain import ImageChain, LocalImage
 from innkeeper.hypervisor.libvirt.merged_bitmaps import keep_bitmaps, mend_bitmaps
 from innkeeper.wire.json_fields import JsonObject, get_int, get_or, get_str
@@ -51,7 +51,9 @@ def merge_offline(chain: ImageChain, *, mib_per_s: int = 0, watch: Watch = UNWAT
 def _merge(chain: ImageChain, descriptor: int, base: Path, mib_per_s: int, watch: Watch) -> None:
     limits = Limits.for_bytes(os.fstat(descriptor).st_size)
     # The daemon has the lock too: where it outlives us, nobody merges beside it.
-    with StorageDaemon.started(base, limits, files=[descriptor], watch=watch) as daemon:
+    with StorageDaemon.started(
+        base, limits, reach=reach_of(chain), files=[descriptor], watch=watch
+    ) as daemon:
         opened = OpenChain(daemon, chain)
         keep_bitmaps(opened)
         opened.reopen(BASE, writable=True)

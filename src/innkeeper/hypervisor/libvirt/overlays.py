@@ -11,6 +11,7 @@ from urllib.parse import quote
 import libvirt
 
 from innkeeper.disks import dirty_bitmaps, qemu_img
+from innkeeper.disks.confined.reach import Reach
 from innkeeper.errors import DiskError, ErrorCode, HypervisorError, MachineUnfit
 from innkeeper.hypervisor.libvirt.backups import refuse_held, running_jobs
 from innkeeper.hypervisor.libvirt.chain_nodes import size_of
@@ -121,12 +122,14 @@ def create_overlay(base: str, base_format: str, path: str) -> None:
 
 def _make(path: str, base_format: str, base: str, size: int | None) -> None:
     command = ["create", "-q", "-f", "qcow2", "-F", base_format, "-b", base]
-    # Where the size is known, nothing that the base names is opened.
+    # Where the size is known, nothing that the base names is opened; else what lies beside it.
+    reads = (Path(base).parent,) if size is None else ()
+    reach = Reach(reads=reads, writes=(Path(path).parent,))
     command += (
         [qemu_img.new_file(Path(path))] if size is None else ["-u", qemu_img.new_file(Path(path)), str(size)]
     )
     try:
-        qemu_img.run(command, Path(path), 0)
+        qemu_img.run(command, Path(path), 0, reach=reach)
     except DiskError as error:
         raise DiskError(
             f"The undo disk {path} cannot be made: {error.sentence}", path=path, code=error.code

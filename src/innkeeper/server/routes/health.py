@@ -7,6 +7,7 @@ import socket
 
 from fastapi import APIRouter, Response
 
+from innkeeper.disks.confined.child import shortcomings
 from innkeeper.errors import InnkeeperError
 from innkeeper.identity.roles import THE_INN, Role
 from innkeeper.machines.ports.host import Host
@@ -66,6 +67,7 @@ async def get_health(house: TheHouse) -> wire.HealthMessage:
         hosts=tuple(hosts),
         loops=tuple(loops),
         database=wire.DatabaseHealth(ok=not trouble, detail=trouble),
+        unconfined=tuple(await asyncio.to_thread(shortcomings)),
     )
 
 

@@ -1,0 +1,1 @@
+"""Start programs that read what a guest wrote, with as few rights as they can do with."""
