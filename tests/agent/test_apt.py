@@ -20,6 +20,7 @@ from innkeeper.channels.ports import (
     TaskStateChanged,
     UpdateStatus,
 )
+from innkeeper.errors import AgentError
 from innkeeper.wire.guest_facts import Ability
 from tests.agent.rig import Guest, Host, appears, ended, guest_of, host_of, prepared
 from tests.kits.rig import SHELLS, LocalCommands, session_with
@@ -200,6 +201,16 @@ async def test_only_the_named_packages_are_upgraded(apt_guest: AptGuest, apt_hos
     await agent.start_task("", "u1", b'{"packages": ["world"]}')
     changed = (await ended(agent, "u1")).packages
     assert changed == (PackageChange(name="world", old_version="1.0", new_version="2.0"),)
+
+
+async def test_no_package_is_removed_by_the_name_that_it_is_given(
+    apt_guest: AptGuest, apt_host: Host | KitHost
+) -> None:
+    """A dash at its end means just that to apt."""
+    agent = await apt_host.session()
+    with pytest.raises(AgentError, match="hello-"):
+        await agent.start_task("", "u1", b'{"packages": ["hello-"]}')
+    assert (apt_guest.guest.root / "usr/share/hello").exists()
 
 
 async def test_package_that_breaks_fails_the_update(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:

@@ -14,7 +14,7 @@ from innkeeper.channels.kits.asking import KitAnswers
 from innkeeper.channels.kits.kit import NEEDED, linux_kit
 from innkeeper.channels.kits.ports import CommandEnd
 from innkeeper.channels.kits.session import KitSession, read_kit_hello
-from innkeeper.errors import AgentSilent
+from innkeeper.errors import AgentError, AgentSilent
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.wire.guest_facts import GuestFacts
 
@@ -35,7 +35,7 @@ class LocalCommands:
     def __init__(self, root: Path, environment: Mapping[str, str], shell: Sequence[str] = ("dash",)) -> None:
         self.root = root
         self._environment = environment
-        self._shell = shell
+        self.shell = shell
         self.has_agent_port = False
         #: Of what its configuration forbids.
         self.blocked: set[str] = set()
@@ -43,6 +43,8 @@ class LocalCommands:
         self.is_silent = False
         #: What was run, without what a kit is installed by.
         self.verbs: list[str] = []
+        #: What stands before every command: it enters another place, where the guest is there.
+        self.enter: Sequence[str] = ()
 
     async def allowed(self) -> Mapping[str, bool]:
         self._expect_answer()
@@ -62,9 +64,11 @@ class LocalCommands:
         self._expect_answer()
         words = [self._inside(word) for word in argv]
         if argv[0] == "/bin/sh":
-            words = [*self._shell, *words[1:]]
-            self.verbs.append(argv[2])
+            words = [*self.shell, *words[1:]]
+            if argv[1] != "-c":
+                self.verbs.append(argv[2])
         process = await asyncio.create_subprocess_exec(
+            *self.enter,
             *words,
             env={**self._environment, "INNKEEPER_ROOT": str(self.root)},
             stdin=asyncio.subprocess.PIPE,
@@ -75,8 +79,9 @@ class LocalCommands:
         return CommandEnd(exit_code=process.returncode or 0, stdout=stdout, stderr=stderr)
 
     async def write_file(self, path: str, data: bytes) -> None:
-        self._expect_answer()
-        await asyncio.to_thread(Path(self._inside(path)).write_bytes, data)
+        done = await self.run(("/bin/dd", f"of={self._inside(path)}"), stdin=data, timeout=30)
+        if done.exit_code != 0:
+            raise AgentError(f"{path} could not be written.", machine=MACHINE)
 
     def _inside(self, word: str) -> str:
         return f"{self.root}{word}" if word.startswith("/var/lib/innkeeper") else word

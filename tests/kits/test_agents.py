@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from innkeeper.channels.kits.agents import KitAgents
+from innkeeper.channels.kits.ports import CommandEnd
 from innkeeper.channels.kits.session import KitSession
 from innkeeper.channels.ports import GuestAgent, StreamListener
 from innkeeper.errors import AgentError
@@ -18,6 +20,8 @@ from innkeeper.tasks.clock import SystemClock
 from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.states import GuestWay
 from tests.kits.rig import KIT_DIRECTORY, MACHINE, LocalCommands
+
+_NOW = dt.datetime(2026, 12, 1, tzinfo=dt.UTC)
 
 
 class NoAgents:
@@ -209,3 +213,92 @@ async def test_machines_are_looked_at_by_themselves(house: House) -> None:
         assert [event.kind for event in house.events] == [EventKind.AGENT_CONNECTED, EventKind.AGENT_LOST]
     finally:
         await house.agents.close()
+
+
+# Guests that answer slowly, or half
+
+
+class SlowCommands(LocalCommands):
+    """qemu-guest-agent of a guest in which no program ends until it may."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, dict(os.environ))
+        self.may_end = asyncio.Event()
+        #: How many programs have been begun.
+        self.begun = 0
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes, timeout: float) -> CommandEnd:
+        self.begun += 1
+        await self.may_end.wait()
+        return await super().run(argv, stdin=stdin, timeout=timeout)
+
+
+async def test_a_greeting_outlasts_nobodys_time_out_and_is_not_begun_twice(house: House) -> None:
+    """Whoever asks again finds the same greeting under way, and at last its answer."""
+    slow = house.commands = SlowCommands(house.commands.root)
+    async with asyncio.timeout(20):
+        for _ in range(3):
+            with pytest.raises(AgentError):
+                await house.agents.connected(MACHINE, timeout=0.1)
+    assert slow.begun == 1
+    slow.may_end.set()
+    assert (await house.session()).hello.boot_id == "boot-1"
+    assert slow.verbs == ["hello", "hello"]  # the first one has found no kit there
+
+
+async def test_a_guest_that_is_known_and_greets_nobody_is_lost_once(house: House) -> None:
+    """Its agent answers, and its kit does not: nobody is told again and again that it came and went."""
+    await house.session()
+    [kit] = (house.commands.root / KIT_DIRECTORY).glob("linux-*")
+    kit.write_text("echo no\n")
+    await house.agents.open()
+    try:
+        for _ in range(3):
+            with pytest.raises(AgentError):
+                await house.agents.connected(MACHINE, timeout=0.5)
+            house.agents.on_event(Event(kind=EventKind.MACHINE_RESUMED, subject=MACHINE, at=_NOW))
+            await asyncio.sleep(1)
+        assert [event.kind for event in house.events] == [EventKind.AGENT_CONNECTED, EventKind.AGENT_LOST]
+        kit.unlink()
+        house.agents.on_event(Event(kind=EventKind.MACHINE_RESUMED, subject=MACHINE, at=_NOW))
+        async with asyncio.timeout(20):
+            while not house.agents.is_connected(MACHINE):
+                await asyncio.sleep(0.05)
+    finally:
+        await house.agents.close()
+    assert [event.kind for event in house.events][2:] == [EventKind.AGENT_CONNECTED]
+
+
+# What lies in the guest from before
+
+
+async def test_half_a_kit_is_none(house: House) -> None:
+    """A full disk, or a service that was killed, leaves one; nobody runs it."""
+
+    class Short(LocalCommands):
+        async def write_file(self, path: str, data: bytes) -> None:
+            await super().write_file(path, data[:5000])
+
+    house.commands = Short(house.commands.root, dict(os.environ))
+    with pytest.raises(AgentError, match="could not be put into the guest of web-1: it did not arrive whole"):
+        await house.session(timeout=0.5)
+    assert list((house.commands.root / KIT_DIRECTORY).glob("*.new")) == []
+    assert list((house.commands.root / KIT_DIRECTORY).glob("linux-*")) == []
+
+
+async def test_kits_of_former_releases_are_cleared_away(house: House) -> None:
+    """And what never arrived whole; but none that another service may just have put."""
+    directory = house.commands.root / KIT_DIRECTORY
+    directory.mkdir(parents=True)
+    names = (
+        "linux-0123456789abcdef.sh",
+        "linux-fedcba9876543210.sh.1234abcd.new",
+        "linux-0000000000000000.sh",
+    )
+    for name in names:
+        (directory / name).write_text("exit 0\n")
+    for name in names[:2]:
+        os.utime(directory / name, (0, 0))
+    await house.session()
+    left = {path.name for path in directory.glob("linux-*")}
+    assert (len(left), left & set(names)) == (2, {names[2]})

@@ -4,7 +4,8 @@ import json
 import re
 from typing import List, NamedTuple
 
-_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._:~-]{0,254}\Z")
+#: apt takes a dash at the end for "remove".
+_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._:~-]{0,254}(?<!-)\Z")
 _REBOOTS = ("if_needed", "never", "always")
 
 

@@ -7,6 +7,8 @@ of it was taken from a machine.
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
 from innkeeper.channels.kits.asking import KitAnswers
@@ -79,9 +81,12 @@ class WindowsCommands:
 
     def _install(self, script: str) -> CommandEnd:
         kit = windows_kit()
-        arrived = f"{kit.path}.new"
-        if f"Move-Item -Force -LiteralPath '{arrived}' -Destination '{kit.path}'" in script:
-            self.files[kit.path] = self.files.pop(arrived)
+        moved = re.search(r"Move-Item -Force -LiteralPath '([^']+)' -Destination '([^']+)'", script)
+        if moved is not None:
+            arrived, path = moved.groups()
+            assert path == kit.path
+            assert f".Hash -ne '{hashlib.sha256(self.files[arrived]).hexdigest()}'" in script
+            self.files[path] = self.files.pop(arrived)
         else:
             assert f"New-Item -ItemType Directory -Force -Path '{kit.directory}'" in script
         return CommandEnd(exit_code=0, stdout=b"", stderr=b"")

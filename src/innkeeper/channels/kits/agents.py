@@ -10,13 +10,13 @@ from collections.abc import Callable
 from innkeeper.channels.kits.asking import KitAnswers
 from innkeeper.channels.kits.kit import Kit, kit_for, refuse_blocked
 from innkeeper.channels.kits.ports import FindCommands, GuestCommands, Running
-from innkeeper.channels.kits.session import KitSession, read_kit_hello
+from innkeeper.channels.kits.session import KitHello, KitSession, read_kit_hello
 from innkeeper.channels.ports import GuestAgent, GuestAgents
 from innkeeper.channels.statements import Unbelievable
 from innkeeper.errors import AgentError, AgentQuarantined, AgentSilent, InnkeeperError
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.supervision import Loops
-from innkeeper.tasks.waiting import Signal
+from innkeeper.tasks.waiting import Outrun, Signal, unless
 from innkeeper.wire.events import Event, EventGroup, EventKind, Publish
 from innkeeper.wire.states import GuestWay
 
@@ -25,6 +25,8 @@ _HELLO_S = 60.0
 _TURN_S = 2.0
 #: A guest that has a task agent is left to it for so long: it may be about to come back.
 _LEFT_TO_AGENT_S = 120.0
+#: How long the answer to a greeting is news, where nobody waited for it any more.
+_NEWS_S = 5.0
 #: How often guests are looked at that answer, and that do not, at first and at most.
 _PING_S, _FIRST_RETRY_S, _LAST_RETRY_S = 30.0, 3.0, 120.0
 #: Which machines are looked at is decided so often, and soon after an event.
@@ -33,11 +35,24 @@ _LOOK_S, _SOON_S = 5.0, 0.5
 _AT_ONCE = 8
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Greeted:
+    """A kit that has answered a greeting."""
+
+    answers: KitAnswers
+    hello: KitHello
+    at: float
+
+
 @dataclasses.dataclass(slots=True)
 class _Guest:
     """What is known of a guest without a session of a task agent."""
 
     kit: Kit | None = None
+    #: The greeting under way, or the last one: whoever comes meanwhile waits for the same.
+    greeting: asyncio.Future[_Greeted | None] | None = None
+    #: Whether its kit did not answer when it was last greeted: being there is no answer then.
+    must_greet: bool = False
     #: Whether a kit answers in it, or would.
     answers: bool = False
     #: The boot in which its kit answered last; empty where none was asked.
@@ -88,10 +103,12 @@ class KitAgents:
         self._looking = self._loops.start("guests without an agent", self._look_again_and_again)
 
     async def close(self) -> None:
-        """End the looking."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        """End the looking, and what is being asked."""
+        greetings = [guest.greeting for guest in self._guests.values()]
+        ended = [one for one in (self._looking, *greetings) if one is not None]
+        for one in ended:
+            one.cancel()
+        await asyncio.gather(*ended, return_exceptions=True)
 
     def on_event(self, event: Event) -> None:
         """Look again at a machine to which something has happened (a ``Publish``)."""
@@ -114,11 +131,12 @@ class KitAgents:
         give_up = self._clock.monotonic() + timeout
         told = timeout if told is None else told
         while True:
+            left = max(0.0, give_up - self._clock.monotonic())
             if not self._agents.is_connected(machine):
-                session = await self._try(machine)
+                session = await self._session(machine, min(left, _TURN_S))
                 if session is not None and session.hello.boot_id != other_boot_than:
                     return session
-            left = max(0.0, give_up - self._clock.monotonic())
+                left = max(0.0, give_up - self._clock.monotonic())
             turn_s = left if self._agents.is_connected(machine) else min(left, _TURN_S)
             try:
                 return await self._agents.connected(
@@ -159,27 +177,54 @@ class KitAgents:
 
     # Machinery
 
-    async def _try(self, machine: str) -> KitSession | None:
-        """A session with the guest's kit, where there is one to be had."""
+    async def _session(self, machine: str, seconds: float) -> KitSession | None:
+        """A session with the guest's kit, where there is one to be had in so many seconds.
+
+        A greeting that takes longer goes on, and is there for whoever asks next.
+        """
+        guest = self._guests.setdefault(machine, _Guest())
         try:
-            return await self._meet(machine)
+            greeted = await unless(asyncio.shield(self._greeting(machine, guest)), self._clock.sleep(seconds))
+        except Outrun:
+            return None
+        guest.greeting = None  # an answer is one caller's: the guest may be in another boot by the next
+        return None if greeted is None else KitSession(greeted.answers, greeted.hello, self._clock)
+
+    def _greeting(self, machine: str, guest: _Guest) -> asyncio.Future[_Greeted | None]:
+        """The greeting of a guest that is under way, or was answered while nobody waited, or a new one."""
+        if guest.greeting is None or (guest.greeting.done() and not self._is_news(guest.greeting)):
+            guest.greeting = asyncio.ensure_future(self._meet(machine, guest))
+        return guest.greeting
+
+    def _is_news(self, greeting: asyncio.Future[_Greeted | None]) -> bool:
+        if greeting.cancelled() or greeting.exception() is not None:
+            return False
+        greeted = greeting.result()
+        return greeted is not None and self._clock.monotonic() < greeted.at + _NEWS_S
+
+    async def _meet(self, machine: str, guest: _Guest) -> _Greeted | None:
+        """Greet a guest, and note what came of it."""
+        try:
+            if self._clock.monotonic() < guest.left_to_agent:
+                return None
+            commands = await self._find(machine)
+            if commands is None:
+                return None
+            async with guest.lock:
+                greeted = await self._greet(machine, guest, commands)
         except InnkeeperError as error:
+            if self._guests.get(machine) is not guest:
+                return None  # the machine was stopped meanwhile
+            guest.must_greet = not isinstance(error, AgentSilent)
             self._lose(machine, self._reason(machine, error))
             return None
-
-    async def _meet(self, machine: str) -> KitSession | None:
-        guest = self._guests.setdefault(machine, _Guest())
-        if self._clock.monotonic() < guest.left_to_agent:
+        if self._guests.get(machine) is not guest:
             return None
-        commands = await self._find(machine)
-        if commands is None:
-            return None
-        async with guest.lock:
-            session = await self._greet(machine, guest, commands)
-        self._note(machine, guest, guest.kit, session)
-        return session
+        guest.must_greet = False
+        self._note(machine, guest, guest.kit, greeted.hello)
+        return greeted
 
-    async def _greet(self, machine: str, guest: _Guest, commands: GuestCommands) -> KitSession:
+    async def _greet(self, machine: str, guest: _Guest, commands: GuestCommands) -> _Greeted:
         name = self._called(machine)
         answers = KitAnswers(name, await self._kit_of(machine, guest, commands), commands)
         try:
@@ -194,7 +239,7 @@ class KitAgents:
                 advice=f"See why, or install it anew: innkeeper machine prepare {name} --force",
                 way_out=f"innkeeper machine prepare {name} --force",
             )
-        return KitSession(answers, greeting, self._clock)
+        return _Greeted(answers=answers, hello=greeting, at=self._clock.monotonic())
 
     async def _kit_of(self, machine: str, guest: _Guest, commands: GuestCommands) -> Kit:
         """The kit that the guest would take. Raises ``AgentError`` where it can be given none."""
@@ -208,25 +253,27 @@ class KitAgents:
         """See whether a kit would answer. Nothing is put into a guest that nobody wants anything of.
 
         One that was given a port for the task agent has been prepared for Innkeeper, and is asked itself:
-        whether the agent is installed.
+        whether the agent is installed; and so is one whose kit did not answer when it was wanted.
         """
         commands = await self._find(machine)
-        if commands is None or commands.has_agent_port:
-            await self._meet(machine)
+        if commands is None or commands.has_agent_port or guest.must_greet:
+            await asyncio.shield(self._greeting(machine, guest))
+            guest.greeting = None
         elif self._clock.monotonic() >= guest.left_to_agent:
             async with guest.lock:
                 kit = await self._kit_of(machine, guest, commands)
             self._note(machine, guest, kit)
 
-    def _note(self, machine: str, guest: _Guest, kit: Kit | None, session: KitSession | None = None) -> None:
-        boot_id, plugin = ("", "") if session is None else (session.hello.boot_id, session.hello.plugin_name)
+    def _note(self, machine: str, guest: _Guest, kit: Kit | None, greeting: KitHello | None = None) -> None:
+        hello = None if greeting is None else greeting.hello
+        boot_id, plugin = ("", "") if hello is None else (hello.boot_id, hello.plugin_name)
         is_news = not guest.answers or (bool(guest.boot_id) and guest.boot_id != boot_id)
         guest.answers, guest.boot_id, guest.error = True, boot_id, None
-        guest.limits = tuple(session.limits) if session is not None else kit.limits if kit is not None else ()
+        guest.limits = greeting.limits if greeting is not None else kit.limits if kit is not None else ()
         if kit is not None and kit.has_task_agent:
             better = f"The task agent can do more: innkeeper machine prepare {self._called(machine)}"
             guest.limits = (*guest.limits, better)
-        guest.retry_s, guest.due = _FIRST_RETRY_S, self._clock.monotonic() + _PING_S
+        guest.due = self._clock.monotonic() + _PING_S
         if is_news and not self._agents.is_connected(machine):
             self._tell(EventKind.AGENT_CONNECTED, machine, boot_id=boot_id, plugin=plugin)
 
@@ -234,6 +281,8 @@ class KitAgents:
         guest = self._guests.setdefault(machine, _Guest())
         had_answered, guest.answers, guest.boot_id = guest.answers, False, ""
         guest.kit, guest.error = None, error
+        if had_answered:
+            guest.due = self._clock.monotonic() + guest.retry_s
         if had_answered and not self._agents.is_connected(machine):
             self._tell(
                 EventKind.AGENT_LOST,

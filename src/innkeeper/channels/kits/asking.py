@@ -44,9 +44,10 @@ class KitAnswers:
         """Put the kit into the guest; it is whole under its name, or not there."""
         kit, commands = self.kit, self._commands
         await commands.run(kit.make_directory(kit.directory), stdin=_NO_INPUT, timeout=_INSTALL_S)
-        arrived = f"{kit.path}.new"
+        arrived = kit.arriving()
         await commands.write_file(arrived, kit.content)
-        end = await commands.run(kit.settle(arrived, kit.path), stdin=_NO_INPUT, timeout=_INSTALL_S)
+        settle = kit.settle(arrived, kit.path, kit.digest)
+        end = await commands.run(settle, stdin=_NO_INPUT, timeout=_INSTALL_S)
         if end.exit_code != 0:
             raise self._error(
                 f"The kit could not be put into the guest of {self.machine}: {_last_words(end.stderr)}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import resources
 
@@ -31,6 +32,20 @@ _LINUX_PARTS = (
     "guest.sh",
     "verbs.sh",
 )
+#: Put a file in its place if it is what it should be, and clear away kits of former releases and what never
+#: arrived whole, an hour after they were put: another service may be about to use its own.
+_SETTLE_LINUX = """\
+sum=$(sha256sum <"$1") || exit 1
+if [ "${sum%% *}" != "$3" ]; then
+    rm -f "$1"
+    echo 'it did not arrive whole: is the disk full?' >&2
+    exit 1
+fi
+mv -f "$1" "$2" || exit 1
+set -- "${2%/*}" "${2##*/}"
+find "$1" -type f \\( -name 'linux-*.sh' -o -name '*.new' \\) -mmin +60 ! -name "$2" -exec rm -f {} \\;
+exit 0
+"""
 #: What a kit cannot do without.
 NEEDED = ("guest-exec", "guest-exec-status", "guest-file-open", "guest-file-write", "guest-file-close")
 
@@ -50,9 +65,9 @@ class Kit:
     ending: str
     #: What stands before the file in the command that runs it.
     interpreter: Sequence[str]
-    #: Make the directory; and put a file that has arrived under the first path in the place of the second.
+    #: Make the directory; and put a file that has arrived under one path, whole, in place of another.
     make_directory: Callable[[str], Sequence[str]]
-    settle: Callable[[str, str], Sequence[str]]
+    settle: Callable[[str, str, str], Sequence[str]]
     #: Whether there is a task agent for its guests, which does all that a kit cannot.
     has_task_agent: bool = True
     #: What it cannot do or tell in any guest, a sentence each; it says more itself once it is asked.
@@ -61,9 +76,18 @@ class Kit:
     write_word: Callable[[str], str] = str
 
     @property
+    def digest(self) -> str:
+        """The SHA-256 of its content, in lower-case hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
     def path(self) -> str:
         """The file in the guest."""
-        return f"{self.directory}/{self.name}-{hashlib.sha256(self.content).hexdigest()[:16]}{self.ending}"
+        return f"{self.directory}/{self.name}-{self.digest[:16]}{self.ending}"
+
+    def arriving(self) -> str:
+        """A file of its own for one arrival: two services may put the kit at once, and either be killed."""
+        return f"{self.path}.{secrets.token_hex(4)}.new"
 
     def command(self, verb: str, *arguments: str) -> Sequence[str]:
         """The command that asks one question."""
@@ -89,7 +113,7 @@ def linux_kit() -> Kit:
         ending=".sh",
         interpreter=("/bin/sh",),
         make_directory=lambda directory: ("/bin/mkdir", "-p", "-m", "700", directory),
-        settle=lambda arrived, path: ("/bin/mv", "-f", arrived, path),
+        settle=lambda arrived, path, digest: ("/bin/sh", "-c", _SETTLE_LINUX, "sh", arrived, path, digest),
         limits=(
             "How long its services usually take after a boot is not learnt.",
             "Its ports cannot be reached by channels, and it can book no update by itself.",
@@ -111,9 +135,8 @@ def windows_kit() -> Kit:
         make_directory=lambda directory: powershell.command(
             f"[void](New-Item -ItemType Directory -Force -Path {powershell.quoted(directory)})"
         ),
-        settle=lambda arrived, path: powershell.command(
-            f"Move-Item -Force -LiteralPath {powershell.quoted(arrived)} "
-            f"-Destination {powershell.quoted(path)}"
+        settle=lambda arrived, path, digest: powershell.command(
+            powershell.settle(arrived=arrived, path=path, digest=digest)
         ),
         has_task_agent=False,
         limits=(

@@ -53,3 +53,22 @@ def command(script: str) -> Sequence[str]:
 def quoted(text: str) -> str:
     """Return a text as PowerShell's own, in which nothing has a meaning."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def settle(*, arrived: str, path: str, digest: str) -> str:
+    """Return the lines that put a file in its place if it is what it should be.
+
+    Kits of former releases, and what never arrived whole, are cleared away an hour after they were put:
+    another service may be about to use its own.
+    """
+    folder, _, name = path.rpartition("/")
+    return (
+        f"if ((Get-FileHash -Algorithm SHA256 -LiteralPath {quoted(arrived)}).Hash -ne {quoted(digest)}) "
+        f"{{ Remove-Item -Force -LiteralPath {quoted(arrived)}; "
+        "throw 'it did not arrive whole: is the disk full?' }; "
+        f"Move-Item -Force -LiteralPath {quoted(arrived)} -Destination {quoted(path)}; "
+        f"Get-ChildItem -File -LiteralPath {quoted(folder)} | "
+        f"Where-Object {{ $_.Name -ne {quoted(name)} -and $_.Name -match '\\.(ps1|new)\\z' "
+        "-and $_.LastWriteTimeUtc -lt [datetime]::UtcNow.AddHours(-1) } | "
+        "Remove-Item -Force -ErrorAction SilentlyContinue"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NoReturn, TypeVar
 
@@ -34,6 +35,7 @@ from innkeeper.channels.statements import (
 )
 from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.waiting import Signal
 from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
 
 T = TypeVar("T")
@@ -44,6 +46,8 @@ _HEALTH_S = 300.0
 _SCAN_S = 400.0
 #: How often an update is looked at, at first and when nothing happens.
 _FIRST_LOOK_S, _LAST_LOOK_S = 2.0, 10.0
+#: How often an update that has ended is asked for what it printed: whoever tells more than a log holds lies.
+_MOST_LAST_LOOKS = 64
 _MAX_LIMITS = 32
 #: Where the guest was asked from last: so a service that was restarted repeats no output.
 _WHERE_IT_WAS = "-"
@@ -83,6 +87,9 @@ class KitSession:
         #: The updates that were asked about, with what was told of them last.
         self._followed: dict[str, AgentTask] = {}
         self._offsets: dict[str, str] = {}
+        #: Whether somebody waits for messages of the updates; and what wakes the look for them.
+        self._is_heard = False
+        self._woken = Signal()
 
     @property
     def hello(self) -> AgentHello:
@@ -116,11 +123,15 @@ class KitSession:
         return task
 
     async def task(self, identifier: str) -> AgentTask | None:
-        """Return what the guest knows of an update."""
+        """Return what the guest knows of an update; its end once ``messages`` have told all of its output."""
         answer = await self._ask("task", identifier)
         task = self._read(lambda: _task_in(answer, identifier))
-        if task is not None:
-            self._followed.setdefault(identifier, task)
+        if task is None:
+            return None
+        told = self._followed.setdefault(identifier, task)
+        if self._is_heard and task.status.is_final and not told.status.is_final:
+            self._woken.set()
+            return told
         return task
 
     async def cancel_task(self, identifier: str) -> None:
@@ -220,18 +231,22 @@ class KitSession:
         Ends when the guest does not answer.
         """
         pause_s = _FIRST_LOOK_S
-        while True:
-            await self._clock.sleep(pause_s)
-            is_quiet = True
-            for identifier in self._live:
-                try:
-                    found = await self._look(identifier)
-                except AgentError:
-                    return
-                for message in found:
-                    is_quiet = False
-                    yield message
-            pause_s = min(pause_s + 1, _LAST_LOOK_S) if is_quiet else _FIRST_LOOK_S
+        self._is_heard = True
+        try:
+            while True:
+                await self._woken.wait_within(self._clock, pause_s)
+                is_quiet = True
+                for identifier in self._live:
+                    async for message in self._look(identifier):
+                        is_quiet = False
+                        self._is_heard = False  # nor is it by who takes this one, and then no more
+                        yield message
+                        self._is_heard = True
+                pause_s = min(pause_s + 1, _LAST_LOOK_S) if is_quiet else _FIRST_LOOK_S
+        except AgentError:
+            return
+        finally:
+            self._is_heard = False
 
     # Machinery
 
@@ -240,18 +255,20 @@ class KitSession:
         """The updates that have not ended, as far as is known."""
         return [name for name, task in self._followed.items() if not task.status.is_final]
 
-    async def _look(self, identifier: str) -> Sequence[GuestMessage]:
-        """What an update has printed and come to since the last look."""
-        answer = await self._ask("task", identifier, self._offsets.get(identifier, _WHERE_IT_WAS))
-        task = self._read(lambda: _task_in(answer, identifier))
-        lines, offset = self._read(lambda: _output_in(answer))
-        self._offsets[identifier] = str(offset)
-        found: list[GuestMessage] = [GuestOutput(identifier=identifier, text=line) for line in lines]
+    async def _look(self, identifier: str) -> AsyncIterator[GuestMessage]:
+        """What an update has printed and come to since the last look; its last words come before its end."""
+        for _ in range(_MOST_LAST_LOOKS):
+            came_from = self._offsets.get(identifier, _WHERE_IT_WAS)
+            answer = await self._ask("task", identifier, came_from)
+            task, lines, offset = self._read(functools.partial(_news_in, answer, identifier))
+            self._offsets[identifier] = str(offset)
+            for line in lines:
+                yield GuestOutput(identifier=identifier, text=line)
+            if task is None or not task.status.is_final or str(offset) == came_from:
+                break
         if task is not None and task != self._followed[identifier]:
             self._followed[identifier] = task
-            # Its last words come before its end.
-            found.append(TaskStateChanged(task=task))
-        return found
+            yield TaskStateChanged(task=task)
 
     async def _ask(
         self, verb: str, *arguments: str, stdin: bytes = b"", timeout: float = _CALL_S
@@ -281,7 +298,7 @@ def _task_in(answer: Mapping[str, object], identifier: str) -> AgentTask | None:
     return None if told is None else read_task_of(told, identifier)
 
 
-def _output_in(answer: Mapping[str, object]) -> tuple[Sequence[str], int]:
+def _news_in(answer: Mapping[str, object], identifier: str) -> tuple[AgentTask | None, Sequence[str], int]:
     reader = Reader(answer)
     lines = [clean(line, MAX_TEXT_CHARS) for line in reader.items("output", MAX_ITEMS)]
-    return lines, reader.number("offset", 0, _MAX_OFFSET)
+    return _task_in(answer, identifier), lines, reader.number("offset", 0, _MAX_OFFSET)

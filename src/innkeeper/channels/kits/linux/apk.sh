@@ -3,7 +3,6 @@
 apk_look() {
     [ -n "$IS_PREPARED" ] || apk_refresh
     : >"$T/planned"
-    apk_wanted && [ -n "$NAMES" ] && [ -z "$APK_NAMES" ] && return 0
     apk_upgrade run_stoppable --simulate
     apk_plan >"$T/planned"
     ask 300 apk version -l '<'
@@ -14,17 +13,6 @@ apk_look() {
             name = substr($1, 1, RSTART - 1)
             if (!(name in planned) && (!count || name in is_wanted)) print name " (pinned)"
         }' "$T/planned" "$T/asked" >"$T/held"
-}
-
-# Of the packages that are named, those that are installed: apk would install the others.
-apk_wanted() {
-    APK_NAMES=
-    [ -n "$NAMES" ] || return 0
-    apk_installed | cut -f 1 >"$T/names"
-    for _name in $NAMES; do
-        grep -q -x -F -e "$_name" "$T/names" && APK_NAMES="$APK_NAMES $_name"
-    done
-    return 0
 }
 
 # Read the indexes anew; one that cannot be read is named, and all of them are a failure.
@@ -44,7 +32,7 @@ apk_refresh() {
 apk_upgrade() { # HOW OPTION…
     _how=$1
     shift
-    set -- apk upgrade "$@" $APK_NAMES
+    set -- apk upgrade "$@" $NAMES
     apk_by "$_how" "$@"
     # apk 3 refuses to go on without a repository; apk 2 goes on, and has no such option.
     if [ "$CODE" != 0 ] && grep -q -e '--force-missing-repositories' "$T/out"; then

@@ -116,7 +116,7 @@ verb_effect() {
 
 # Lines of unit, program and path: who runs a file that was replaced; each program of each unit once.
 stale() {
-    grep -H -E '^[^ ]+ [^ ]*x[^ ]* .* /(usr|lib|lib32|lib64|bin|sbin|opt)/.* \(deleted\)$' "$R/proc"/[0-9]*/maps 2>/dev/null | awk -v proc="$R/proc" "$AWK_UNIT"'
+    grep -H -E '^[^ ]+ [^ ]*x[^ ]* [^ ]+ [^ ]+ [^ ]+ +/(usr|lib|lib32|lib64|bin|sbin|opt)/.* \(deleted\)$' "$R/proc"/[0-9]*/maps 2>/dev/null | awk -v proc="$R/proc" "$AWK_UNIT"'
         {
             at = index($0, "/maps:")
             pid = substr($0, 1, at - 1)

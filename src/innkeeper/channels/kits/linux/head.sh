@@ -80,20 +80,47 @@ within() {
     if has timeout; then timeout "$_seconds" "$@"; else "$@"; fi
 }
 
-# Replace a file by what comes in, so that it is always whole.
-put() { cat >"$1.new" && mv -f "$1.new" "$1"; }
+# Replace a file by the lines that come in, so that it is always whole; on a full disk once more, in the room
+# that was kept. Returns 1 where it is as it was.
+put() { # FILE
+    _content=$(cat)
+    put_content "$1" && return
+    give_room_back && put_content "$1"
+}
+
+put_content() { printf '%s' "${_content:+$_content$NL}" | cat 2>/dev/null >"$1.new" && mv -f "$1.new" "$1"; }
 
 # The same, and on the disk before anything else is done.
 put_durably() {
-    cat >"$1.new" && { sync "$1.new" 2>/dev/null || sync; } && mv -f "$1.new" "$1"
+    put "$1" || return
+    sync "$1" 2>/dev/null || sync
     sync "${1%/*}" 2>/dev/null || sync
 }
 
-# A directory of this call's own for what it notes on the way.
+# A directory of this call's own for what it notes on the way: in memory where that is to be had, so that a full
+# disk keeps nobody from an answer.
 scratch() {
-    T="$STATE/tmp/$$"
-    rm -rf "$T"
-    mkdir -p "$T" || exit 1
+    T=
+    for _base in "$R/run" "$STATE"; do
+        [ -d "$_base" ] && take_scratch "$_base/innkeeper-kit" && break
+    done
+    [ -n "$T" ] || refuse "The guest cannot write to $STATE: its disk is full, or can only be read."
     trap 'rm -rf "$T"' EXIT
     trap 'exit 1' HUP INT TERM
+}
+
+take_scratch() { # DIRECTORY
+    mkdir -p "$1" 2>/dev/null || return
+    # What others left that were killed.
+    for _left in "$1"/[0-9]* "$STATE/tmp"/[0-9]*; do
+        [ -d "/proc/${_left##*/}" ] || rm -rf "$_left"
+    done
+    rm -rf "$1/$$"
+    if mkdir "$1/$$" && head -c 65536 /dev/zero >"$1/$$/room"; then
+        rm -f "$1/$$/room"
+        T="$1/$$"
+        return
+    fi 2>/dev/null
+    rm -rf "$1/$$"
+    return 1
 }

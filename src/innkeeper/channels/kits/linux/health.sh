@@ -146,9 +146,12 @@ listeners() {
             'FNR > 1 && $4 == state { print protocol, $2, $10 }' "$R/proc/net/$_protocol"
     done >"$T/sockets"
     [ -s "$T/sockets" ] || return 0
-    ls -l "$R/proc"/[0-9]*/fd 2>/dev/null | awk '
+    # Anybody's open file may be called like a socket, and have lines in its name.
+    _plain=
+    ls -q / >/dev/null 2>&1 && _plain=q
+    ls -ln$_plain "$R/proc"/[0-9]*/fd 2>/dev/null | awk '
         /^\/.*:$/ { pid = $0; sub(/\/fd:$/, "", pid); sub(/^.*\//, "", pid); next }
-        / -> socket:\[/ { inode = $0; sub(/^.* -> socket:\[/, "", inode); sub(/\].*/, "", inode); print inode, pid }' >"$T/holders"
+        NF == 11 && $9 ~ /^[0-9]+$/ && $10 == "->" && $11 ~ /^socket:\[[0-9]+\]$/ { inode = $11; gsub(/[^0-9]/, "", inode); print inode, pid }' >"$T/holders"
     awk -v little="$([ "$_order" = 1 ] && echo 1)" -v proc="$R/proc" "$AWK_UNIT"'
         function hex(text,  i, value) {
             value = 0

@@ -93,6 +93,7 @@ function first_line(path,  line) {
     line = ""
     if ((getline line < path) < 0) line = ""
     close(path)
+    gsub(/\t/, " ", line) # anybody may call a process so, and rows are parted by tabs
     return line
 }
 '

@@ -2,12 +2,17 @@
 #
 # A step's directory has: request (there once all else is), context, label, attempt; since (boot and uptime of
 # its begin), pid (of its worker: number, start time, boot), state (status, percent, text), log, packages, end
-# (how it ended, whether unchanged, text), cancel (there when it is to stop).
+# (how it ended, whether unchanged, text), cancel (there when it is to stop). Room for a full disk is kept in
+# end.room, which becomes the end, and in reserve, which is given back for all else.
 
 KEPT_UPDATES=32
 # How long a worker may take to begin, in seconds.
 START_S=120
 MAX_LOG_BYTES=1048576
+# What of a program's output is kept to look for causes in, and what is left of more.
+MAX_OUT_BYTES=8388608
+LEFT_OUT_BYTES=1048576
+RESERVE_BYTES=524288
 
 directory_of() {
     _hash=$(printf '%s' "$1" | sha256sum)
@@ -23,9 +28,12 @@ start_time() {
 }
 
 # Whether the worker of a step is at it.
-is_held() {
-    [ -s "$1/pid" ] || return 1
-    read -r _pid _start _boot <"$1/pid"
+is_held() { is_alive "$1/pid"; }
+
+# Whether the process is there that a file names.
+is_alive() {
+    [ -s "$1" ] || return 1
+    read -r _pid _start _boot <"$1"
     [ "$_boot" = "$(boot_id)" ] && [ -n "$_start" ] && [ "$(start_time "$_pid")" = "$_start" ]
 }
 
@@ -34,7 +42,7 @@ is_overdue() {
     [ -e "$1/pid" ] && return 1
     if ! read -r _boot _up 2>/dev/null <"$1/since"; then
         # Only just begun, or the guest went down in the middle of that.
-        [ -n "$(find "$1" -prune -mmin +2 2>/dev/null)" ]
+        is_old "$1"
         return
     fi
     [ "$_boot" != "$(boot_id)" ] || [ $(($(uptime_s) - _up)) -gt $START_S ]
@@ -68,14 +76,41 @@ settle_dead() {
             _words="The program that does it has died."
         fi
         if [ -e "$1/acting" ]; then _same=false; else _same=true; fi
-        printf 'failed\n%s\n%s\n' $_same "$_words" | put_durably "$1/end"
+        printf 'failed\n%s\n%s\n' $_same "$_words" | put_end "$1"
     else
         read -r _boot _up 2>/dev/null <"$1/since"
-        # In this boot its worker may still come: whoever has the worker's place decides.
-        [ "$_boot" != "$(boot_id)" ] || mkdir "$1/worker" 2>/dev/null || return 0
-        printf 'failed\ntrue\n%s\n' "It never began: the guest went down, or could start no program." | put_durably "$1/end"
+        # In this boot its worker may still come: whoever has the worker's place decides. One that was killed as
+        # it took it has told nobody who it is.
+        [ "$_boot" != "$(boot_id)" ] || mkdir "$1/worker" 2>/dev/null || is_old "$1/worker" || return 0
+        printf 'failed\ntrue\n%s\n' "It never began: the guest went down, or could start no program." | put_end "$1"
+        is_held "$1" && rm -f "$1/end"
     fi
+    return 0
 }
+
+# Whether a file has not been touched for two minutes.
+is_old() { [ -n "$(find "$1" -prune -mmin +2 2>/dev/null)" ]; }
+
+# Write down how a step ended, over room that it has had from its begin: whatever filled the disk may still do so.
+put_end() { # DIRECTORY
+    _content=$(cat)
+    if [ -s "$1/end.room" ] && printf '%s\n' "$_content" | dd of="$1/end.room" conv=notrunc 2>/dev/null; then
+        sync "$1/end.room" 2>/dev/null || sync
+        mv -f "$1/end.room" "$1/end"
+    fi
+    [ -s "$1/end" ] || printf '%s\n' "$_content" | put_durably "$1/end"
+    # Whoever asks needs some room too.
+    rm -f "$1/reserve"
+    sync "$1" 2>/dev/null || sync
+}
+
+# Keep room on the disk for what has to be written when it is full: nothing that a file system could write as less.
+keep_room() { # DIRECTORY
+    tr '\000' '\n' </dev/zero | head -c 4096 >"$1/end.room" || return
+    head -c $RESERVE_BYTES /dev/urandom >"$1/reserve" 2>/dev/null || rm -f "$1/reserve"
+}
+
+give_room_back() { [ -n "$RUN" ] && [ -e "$RUN/reserve" ] && rm -f "$RUN/reserve"; }
 
 # Begin a step in a directory that this call has just made: context from standard input.
 begin_step() { # DIRECTORY LABEL IDENTIFIER ATTEMPT
@@ -83,7 +118,7 @@ begin_step() { # DIRECTORY LABEL IDENTIFIER ATTEMPT
     if ! {
         printf '%s %s\n' "$(boot_id)" "$(uptime_s)" >"$1/since" && cat >"$1/context" &&
             printf '%s\n' "$2" >"$1/label" && printf '%s\n' "$3" >"$1/identifier" &&
-            printf '%s\n' "$4" >"$1/attempt" && : >"$1/log" && sync && : | put_durably "$1/request"
+            printf '%s\n' "$4" >"$1/attempt" && : >"$1/log" && keep_room "$1" && sync && : | put_durably "$1/request"
     } 2>/dev/null || [ ! -s "$1/identifier" ] || [ ! -s "$1/since" ]; then
         rm -rf "$1"
         refuse "It cannot begin: the guest's disk is full, or can only be read."
@@ -116,7 +151,7 @@ detach() {
 
 # The guest is about to be changed: on the disk before it is.
 acting() {
-    [ -z "$RUN" ] || [ -e "$RUN/acting" ] || : | put_durably "$RUN/acting"
+    [ -z "$RUN" ] || [ -e "$RUN/acting" ] || : | put_durably "$RUN/acting" || fail "The guest's disk is full, or can only be read."
 }
 
 # The present step: a status' number, percent or null, words.
@@ -133,7 +168,8 @@ note_progress() { # PERCENT TEXT
 }
 
 say() {
-    [ -n "$RUN" ] && printf '%s\n' "$1" >>"$RUN/log"
+    [ -n "$RUN" ] || return 0
+    printf '%s\n' "$1" | cat 2>/dev/null >>"$RUN/log" || { give_room_back && printf '%s\n' "$1" >>"$RUN/log"; }
     return 0
 }
 
@@ -149,9 +185,9 @@ run() {
     : >"$T/status"
     _seen=0
     if has setsid; then
-        setsid "$@" </dev/null >"$T/out" 2>&1 3>>"$T/status" &
+        setsid "$@" </dev/null >>"$T/out" 2>&1 3>>"$T/status" &
     else
-        "$@" </dev/null >"$T/out" 2>&1 3>>"$T/status" &
+        "$@" </dev/null >>"$T/out" 2>&1 3>>"$T/status" &
     fi
     _child=$!
     _stopped=
@@ -166,6 +202,7 @@ run() {
     wait "$_child"
     CODE=$?
     follow
+    follow # what found no room at first
     if [ -n "$_stopped" ] && [ "$CODE" != 0 ]; then
         fail "It was stopped at the host's request."
     fi
@@ -179,16 +216,36 @@ follow() {
     [ -n "$RUN" ] && [ -z "$UNHEARD" ] || return 0
     _size=$(wc -c <"$T/out")
     if [ "$_size" -gt "$_seen" ]; then
-        if [ "$(wc -c <"$RUN/log")" -lt $MAX_LOG_BYTES ]; then
+        _log=$(wc -c <"$RUN/log")
+        if [ "$_log" -lt $MAX_LOG_BYTES ]; then
             # Progress bars end their lines with a carriage return.
-            tail -c "+$((_seen + 1))" "$T/out" | head -c $((_size - _seen)) | tr '\r\000' '\n ' >>"$RUN/log"
-        elif [ ! -e "$RUN/log.full" ]; then
-            : >"$RUN/log.full"
-            printf '\n(the rest is not passed on)\n' >>"$RUN/log"
+            _more=$((_size - _seen))
+            [ $_more -le $MAX_LOG_BYTES ] || _more=$MAX_LOG_BYTES
+            tail -c "+$((_seen + 1))" "$T/out" | head -c $_more | tr '\r\000' '\n ' 2>/dev/null >>"$RUN/log" || give_room_back
+            # What found no room comes with the next.
+            _seen=$((_seen + $(wc -c <"$RUN/log") - _log))
+        else
+            if [ ! -e "$RUN/log.full" ]; then
+                : >"$RUN/log.full"
+                printf '\n(the rest is not passed on)\n' >>"$RUN/log"
+            fi
+            _seen=$_size
         fi
-        _seen=$_size
+        [ "$_size" -le $MAX_OUT_BYTES ] || cut_out
     fi
     watch_progress
+}
+
+# Keep the end of what a program has printed, which goes on behind it: no guest has room for all that one may print.
+cut_out() {
+    [ ! -e "$RUN/acting" ] || ACTED=1
+    # Nothing is to come between the look and the cut.
+    kill -STOP "-$_child" 2>/dev/null || kill -STOP "$_child" 2>/dev/null
+    tail -c $LEFT_OUT_BYTES "$T/out" >"$T/out.left"
+    cat "$T/out.left" >"$T/out"
+    kill -CONT "-$_child" 2>/dev/null || kill -CONT "$_child" 2>/dev/null
+    rm -f "$T/out.left"
+    _seen=$(wc -c <"$T/out")
 }
 
 # Run a program and keep what it prints in $T/asked; sets CODE. 124 where it takes longer than so many seconds.

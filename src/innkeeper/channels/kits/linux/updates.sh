@@ -3,12 +3,15 @@
 # Lines of a step's log from an offset on, as JSON; sets NEXT.
 log_from() { # DIRECTORY OFFSET
     tail -c "+$(($2 + 1))" "$1/log" 2>/dev/null | head -c 49152 | head -n 4000 >"$T/part"
+    NEXT=$(($2 + $(wc -c <"$T/part")))
     # Half a line is told when it is whole, or will never be.
-    if [ -s "$T/part" ] && [ -n "$(tail -c 1 "$T/part" | tr -d '\n')" ] && [ -z "$END" ] && [ "$(wc -l <"$T/part")" -gt 0 ]; then
-        sed '$d' "$T/part" >"$T/part.whole"
-        mv "$T/part.whole" "$T/part"
-    elif [ "$(wc -l <"$T/part")" -eq 0 ] && [ "$(wc -c <"$T/part")" -lt 49152 ] && [ -z "$END" ]; then
-        : >"$T/part"
+    if [ -n "$(tail -c 1 "$T/part" | tr -d '\n')" ] && { [ -z "$END" ] || [ $NEXT -lt "$(wc -c <"$1/log")" ]; }; then
+        if [ "$(wc -l <"$T/part")" -gt 0 ]; then
+            sed '$d' "$T/part" >"$T/part.whole"
+            mv "$T/part.whole" "$T/part"
+        elif [ "$(wc -c <"$T/part")" -lt 49152 ]; then
+            : >"$T/part"
+        fi
     fi
     NEXT=$(($2 + $(wc -c <"$T/part")))
     grep -v '^[[:space:]]*$' "$T/part" >"$T/lines"

@@ -86,7 +86,8 @@ read_context() {
             if (c == ",") { p++; continue }
             if (c != "\"") { note("bad The context names what is not the name of a package."); skip(); if (substr(s, p, 1) == "") broken = 1; continue }
             name = string()
-            if (name ~ /^[A-Za-z0-9][A-Za-z0-9+._:~-]*$/ && length(name) < 256) note("package " name)
+            # apt takes a dash at the end for "remove", and more than one word of a package manager a dash at its begin.
+            if (name ~ /^[A-Za-z0-9][A-Za-z0-9+._:~-]*$/ && name !~ /-$/ && length(name) < 256) note("package " name)
             else note("bad The context names " name ", which is not the name of a package.")
         }
     }

@@ -45,6 +45,27 @@ scripts_update() {
 has_begun() { case $BACKEND in scripts) return 1 ;; *) "${BACKEND}_has_begun" ;; esac; }
 watch_progress() { case $BACKEND in scripts) ;; *) "${BACKEND}_progress" ;; esac; }
 
+# Of the packages that are named, those that are installed: a package manager takes other words for patterns, files,
+# groups or what it is to do with them. Sets NONE where none is left: no name at all would be every package.
+keep_installed() {
+    NONE=
+    : >"$T/absent"
+    case $BACKEND in scripts | pacman) return ;; esac
+    [ -n "$NAMES" ] || return 0
+    "${BACKEND}_installed" | awk -F '\t' -v names="$NAMES" -v backend="$BACKEND" -v absent="$T/absent" '
+        { known[$1] = 1; if (backend ~ /^(dnf|yum|zypper)$/) { sub(/\.[^.]*$/, "", $1); known[$1] = 1 } else { sub(/:.*/, "", $1); known[$1] = 1 } }
+        END {
+            count = split(names, name, " ")
+            for (i = 1; i <= count; i++) {
+                bare = name[i]
+                if (backend == "apt") sub(/:[a-z0-9-]*$/, "", bare)
+                if (bare in known) print name[i]; else print name[i] > absent
+            }
+        }' >"$T/names"
+    NAMES=$(awk '{ printf " %s", $0 }' "$T/names")
+    [ -n "$NAMES" ] || NONE=1
+}
+
 # Lines of name and version, a package in several versions once.
 installed() {
     "${BACKEND}_installed" | sort -u | awk -F '\t' '
@@ -75,13 +96,14 @@ names_of() {
 
 left() {
     [ -s "$T/held" ] && printf '; held back: %s' "$(names_of "$T/held")"
+    [ -s "$T/absent" ] && printf '; not installed: %s' "$(names_of "$T/absent")"
     [ -s "$T/unseen" ] && printf '; not looked at: %s' "$(awk '{ printf "%s%s", sep, $0; sep = "; " }' "$T/unseen")"
 }
 
 # Three answers that are not the same: nothing to do, held back, and not looked.
 summary() {
     if [ -s "$1" ]; then printf '%s changed' "$(count_of "$1")"
-    elif [ -s "$T/held" ] || [ -s "$T/unseen" ]; then printf 'Nothing was updated'
+    elif [ -s "$T/held" ] || [ -s "$T/unseen" ] || [ -s "$T/absent" ]; then printf 'Nothing was updated'
     else printf 'Nothing had to be updated'; fi
     left
 }
@@ -99,8 +121,47 @@ wants_reboot() {
 # Note how the step ended; nothing follows.
 finish() { # END UNCHANGED TEXT
     [ "$BACKEND" = apt ] && apt_unquiet
-    printf '%s\n%s\n%s\n' "$1" "$2" "$(printf '%s' "$3" | tr '\n\t' '  ' | cut -c 1-2000)" | put_durably "$RUN/end"
+    printf '%s\n%s\n%s\n' "$1" "$2" "$(printf '%s' "$3" | tr '\n\t' '  ' | cut -c 1-2000)" | put_end "$RUN"
+    leave_turn
     exit 0
+}
+
+# Updates take turns, whichever kit and whichever host has begun them: a second one would find its own undo point
+# in the middle of the first. The turn is a link to what names the worker.
+take_turn() {
+    _give_up=$(($(now_s) + LOCK_WAIT_S))
+    _told=
+    until has_turn; do
+        must_stop && fail "It was stopped at the host's request."
+        [ "$(now_s)" -lt $_give_up ] || fail "Another update of this guest is at work, and was waited for in vain."
+        [ -n "$_told" ] || say "Waiting for another update of this guest"
+        _told=1
+        glance
+    done
+}
+
+has_turn() {
+    if ! ln "$RUN/pid" "$STATE/turn" 2>/dev/null; then
+        [ "$(cat "$STATE/turn" 2>/dev/null)" = "$(cat "$RUN/pid")" ] || {
+            is_alive "$STATE/turn" || free_turn
+            return 1
+        }
+    fi
+    # Kits of former releases take no turn.
+    for _step in "$STATE/updates"/*/prepare "$STATE/updates"/*/update; do
+        if [ "$_step" != "$RUN" ] && [ ! -e "$_step/queued" ] && is_held "$_step"; then return 1; fi
+    done
+}
+
+# Take the turn from a worker that is gone; of two who do so, the second may have the first one's in its hand.
+free_turn() {
+    mv -f "$STATE/turn" "$STATE/turn.$$" 2>/dev/null || return 0
+    if is_alive "$STATE/turn.$$"; then ln "$STATE/turn.$$" "$STATE/turn" 2>/dev/null; fi
+    rm -f "$STATE/turn.$$"
+}
+
+leave_turn() {
+    if [ "$(cat "$STATE/turn" 2>/dev/null)" = "$(cat "$RUN/pid")" ]; then rm -f "$STATE/turn"; fi
 }
 
 # The step has failed, with a sentence for a person; in a question, that is its answer.
@@ -116,27 +177,34 @@ fail() {
 # What the update has changed so far.
 note_changes() {
     [ -e "$T/before" ] || return 0
+    # Half a list would be packages that were removed.
+    case $T in "$STATE"/*) give_room_back ;; esac
     installed >"$T/after"
-    changes "$T/before" "$T/after" | put "$RUN/packages"
-    [ -s "$RUN/packages" ] && ACTED=1
+    changes "$T/before" "$T/after" >"$T/changed"
+    [ -s "$T/changed" ] && ACTED=1
+    put "$RUN/packages" <"$T/changed"
     return 0
 }
 
 work() {
     RUN=$1
     [ -e "$RUN/request" ] || exit 1
-    # There is one worker, whoever starts a second.
-    mkdir "$RUN/worker" 2>/dev/null || exit 0
-    printf '%s %s %s\n' "$$" "$(start_time $$)" "$(boot_id)" | put "$RUN/pid"
     scratch
     cd / || exit 1
-    ACTED= STATUS=1 IS_PREPARED= MUST_REPAIR=
+    ACTED= STATUS=1 IS_PREPARED= MUST_REPAIR= BACKEND=
+    # There is one worker, whoever starts a second.
+    mkdir "$RUN/worker" 2>/dev/null || exit 0
+    : >"$RUN/queued"
+    # Who cannot be told from the dead must not begin; nor who was given up meanwhile.
+    printf '%s %s %s\n' "$$" "$(start_time $$)" "$(boot_id)" | put "$RUN/pid" || fail "It cannot begin: the guest's disk is full, or can only be read."
+    [ ! -s "$RUN/end" ] || exit 0
     : >"$T/held"
     : >"$T/unseen"
     find_backend
     # The guest goes down, or somebody stops the unit.
     trap '[ -e "$RUN/acting" ] && ACTED=1; fail "It was stopped in the middle of it."' TERM
     take_context "$RUN/context" || fail "$WHY"
+    take_turn
     case ${RUN##*/} in
     prepare) work_prepare ;;
     *) work_update ;;
@@ -145,7 +213,8 @@ work() {
 
 # Do all that needs no undo point, and say whether there is anything to do under one.
 work_prepare() {
-    "${BACKEND}_prepare"
+    keep_installed
+    [ -n "$NONE" ] || "${BACKEND}_prepare"
     [ -s "$T/planned" ] && head -n 200 "$T/planned" | put "$RUN/packages"
     if [ -n "$MUST_REPAIR" ]; then
         finish ready false "The package database has to be repaired first."
@@ -164,7 +233,8 @@ work_update() {
     [ "$_ready" = ready ] && IS_PREPARED=1
     "${BACKEND}_complaints" >"$T/complaints"
     installed >"$T/before"
-    "${BACKEND}_update"
+    keep_installed
+    [ -n "$NONE" ] || "${BACKEND}_update"
     note_changes
     "${BACKEND}_complaints" | awk 'FILENAME == ARGV[1] { old[$0] = 1; next } !($0 in old)' "$T/complaints" - >"$T/worse"
     if [ -s "$T/worse" ]; then
