@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -26,6 +27,19 @@ _INCLUDED = "systemd,systemd-sysv,dbus,udev,python3,qemu-guest-agent,busybox,lib
 OnLine = Callable[[str], None]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Additions:
+    """What a guest gets beside what each has."""
+
+    #: Names of the distribution's packages.
+    packages: tuple[str, ...] = ()
+    #: Shell that is run in the guest at the end of its build.
+    script: str = ""
+
+
+_NONE = Additions()
+
+
 class ImageError(Exception):
     """The image could not be built; says why and where to look."""
 
@@ -42,18 +56,18 @@ class GuestImage:
 
 def cached_image(cache: Path) -> GuestImage | None:
     """Return the image of this recipe, where it was built before."""
-    directory = _directory(cache, host_archive())
+    directory = _directory(cache, host_archive(), _NONE)
     return _image(directory) if directory.exists() else None
 
 
-def build_image(cache: Path, on_line: OnLine) -> GuestImage:
+def build_image(cache: Path, on_line: OnLine, additions: Additions = _NONE) -> GuestImage:
     """Return the image of this recipe, built where it is missing. Raises ``ImageError``."""
     archive = host_archive()
-    directory = _directory(cache, archive)
+    directory = _directory(cache, archive, additions)
     if not directory.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix="making-") as scratch:
-            _build(Path(scratch), archive, on_line)
+            _build(Path(scratch), archive, additions, on_line)
             (Path(scratch) / "image").rename(directory)
     return _image(directory)
 
@@ -64,9 +78,10 @@ def _image(directory: Path) -> GuestImage:
     )
 
 
-def _directory(cache: Path, archive: Archive) -> Path:
+def _directory(cache: Path, archive: Archive, additions: Additions) -> Path:
     """Name the image by all it is made of, but for the archive's own packages."""
     digest = hashlib.sha256(archive.suite.encode() + agent_bundle())
+    digest.update("\n".join((*additions.packages, additions.script)).encode())
     for path in sorted(_RECIPE.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(f"{path.relative_to(_RECIPE)} {path.stat().st_mode & 0o777:o}\n".encode())
@@ -74,14 +89,14 @@ def _directory(cache: Path, archive: Archive) -> Path:
     return cache / f"demo-{archive.suite}-{digest.hexdigest()[:16]}"
 
 
-def _build(scratch: Path, archive: Archive, on_line: OnLine) -> None:
+def _build(scratch: Path, archive: Archive, additions: Additions, on_line: OnLine) -> None:
     image = scratch / "image"
     image.mkdir()
     on_line("making the demo's packages")
     contents = scratch / "contents"
     _lay_out(contents)
     _tar(contents, scratch / "contents.tar")
-    _install(scratch, archive, on_line)
+    _install(scratch, archive, additions, on_line)
     on_line("packing the disk")
     _run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", scratch / "root.ext4", image / "disk.qcow2")
     _make_initrd(scratch, image)
@@ -108,17 +123,17 @@ def _tar(root: Path, path: Path) -> None:
             tar.add(entry, arcname=entry.name, filter=as_root)
 
 
-def _install(scratch: Path, archive: Archive, on_line: OnLine) -> None:
+def _install(scratch: Path, archive: Archive, additions: Additions, on_line: OnLine) -> None:
     """Let mmdebstrap install Debian in a user namespace, and lay its tree down as ext4."""
     with (scratch / "root.ext4").open("wb") as disk:
         # In the namespace root is another user, and may not walk to this file: it is handed over open,
         # and writable to whoever reaches it, which is nobody else in this private directory.
         os.fchmod(disk.fileno(), 0o666)
-        command = list(_mmdebstrap(scratch, archive, disk.fileno()))
+        command = list(_mmdebstrap(scratch, archive, additions, disk.fileno()))
         _follow(command, disk.fileno(), scratch.parent / "image-build.log", on_line)
 
 
-def _mmdebstrap(scratch: Path, archive: Archive, disk: int) -> Iterator[str]:
+def _mmdebstrap(scratch: Path, archive: Archive, additions: Additions, disk: int) -> Iterator[str]:
     # The bind mount is not recursive on purpose: it hides /proc, which mke2fs cannot copy.
     make_file_system = (
         'set -e; rm -r "$1/srv/kernel" "$1/srv/customize"; mkdir "$1/mnt/root"; '
@@ -127,12 +142,14 @@ def _mmdebstrap(scratch: Path, archive: Archive, disk: int) -> Iterator[str]:
         f' -d "$1/mnt/root" /proc/self/fd/{disk} {_DISK_SIZE}; umount "$1/mnt/root"'
     )
     yield from ("mmdebstrap", "--mode=unshare", "--variant=apt", "--format=null")
-    yield f"--include={_INCLUDED}"
+    yield f"--include={','.join((_INCLUDED, *additions.packages))}"
     for path in ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"):
         yield f"--dpkgopt=path-exclude={path}"
     yield "--dpkgopt=path-include=/usr/share/doc/*/copyright"
     yield f"--customize-hook=tar-in {scratch / 'contents.tar'} /"
     yield f'--customize-hook=chroot "$1" /srv/customize {_KERNELS}'
+    if additions.script:
+        yield f'--customize-hook=chroot "$1" sh -euc {shlex.quote(additions.script)}'
     yield f"--customize-hook=tar-out /srv/kernel {scratch / 'kernel.tar'}"
     yield f"--customize-hook={make_file_system}"
     yield from (archive.suite, "/dev/null", *archive.sources)

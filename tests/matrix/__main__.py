@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import innkeeper
-from demo.guest.image import GuestImage, build_image
+from demo.guest.image import Additions, build_image
 from demo.machines import how_they_run
 from demo.place import Place, image_cache
 from demo.service import Service, end_leftovers
@@ -66,12 +66,11 @@ def main() -> int:
     Path(arguments.results).parent.mkdir(parents=True, exist_ok=True)
     cases = [case for case in CASES if not arguments.cases or case.name in arguments.cases]
     place = Place(root=Path(arguments.place))
-    image = build_image(image_cache(), print)
     end_leftovers(place)
     place.clear()
     service = Service(place)
     place.settings.write_text(_SETTINGS)
-    _define(cases, image, place, has_agent=not arguments.without_agent)
+    _define(cases, place, has_agent=not arguments.without_agent)
     tried: list[Tried] = []
     try:
         inn = service.start()
@@ -99,13 +98,21 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _define(cases: Sequence[Case], image: GuestImage, place: Place, *, has_agent: bool) -> None:
+def _define(cases: Sequence[Case], place: Place, *, has_agent: bool) -> None:
     place.machines.mkdir(parents=True)
     settings = place.hypervisor / "etc"
     settings.mkdir(parents=True)
     (settings / "qemu.conf").write_text('stdio_handler = "file"\n')
-    base, how = guest.base_disk(image, place.root, has_agent=has_agent), how_they_run(image)
-    paths = [guest.define(case, image, base, place.machines, how, has_agent=has_agent) for case in cases]
+    paths = []
+    for is_whole in {case.is_whole for case in cases}:
+        image = build_image(image_cache(), print, guest.WHOLE if is_whole else Additions())
+        base = guest.make_base(image, place.root, is_whole=is_whole, has_agent=has_agent)
+        how = how_they_run(image)
+        paths += [
+            guest.define(case, base, place.machines, how, has_agent=has_agent)
+            for case in cases
+            if case.is_whole is is_whole
+        ]
     script = "; ".join(f"define {path}" for path in paths)
     subprocess.run(["virsh", "--quiet", "--connect", place.uri, script], check=True, capture_output=True)
 

@@ -29,5 +29,8 @@ class Case:
     changes: bool = True
     #: How often the guest is to be rebooted by a night that keeps.
     reboots: int = 0
+    #: Whether GRUB boots what lies in its own ``/boot``, with modules, AppArmor and a network card; else a
+    #: copy of the host's is booted, which no update can break.
+    is_whole: bool = False
     #: What its administrator called no fault beforehand.
     ignored: Sequence[str] = ()

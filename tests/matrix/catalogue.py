@@ -367,4 +367,91 @@ _TOOLS = (
     ),
 )  # fmt: skip
 
-CASES: tuple[Case, ...] = (*_GOOD_AND_BAD, *_NO_CHANGE, *_LOOKS_BAD, *_BOOTS, *_TOOLS)
+_LAN = "[Match]\\nName=en*\\n[Network]\\nDHCP=ipv4\\n"
+#: A guest that gets its address by DHCP, as most do.
+_WITH_LAN = (
+    f"printf '{_LAN}' >/etc/systemd/network/50-lan.network\n"
+    "systemctl enable -q systemd-networkd; systemctl start --no-block systemd-networkd\n"
+)
+_OTHER_LAN = "[Match]\nName=*\n[Network]\nDHCP=no\nLinkLocalAddressing=no\n"
+
+_WHOLE = (
+    Case(
+        name="kernel", story="a new initramfs on a guest's own kernel: good, and it wants a reboot", verdict=_KEPT,
+        reboots=1, is_whole=True, installed=(_SHOP,),
+        offered=(shop("2.0", after="update-initramfs -u; " + _REBOOT_DUE),),
+    ),
+    Case(
+        name="initramfs", story="an initramfs that was cut in the middle: the kernel panics", verdict=_BACK,
+        says="Its console said: “Kernel panic - not syncing: VFS: Unable to mount root fs", is_whole=True,
+        installed=(_SHOP,),
+        offered=(shop("2.0", after="for one in /boot/initrd.img-*; do truncate -s 1M $one; done; " + _REBOOT_DUE),),
+    ),
+    Case(
+        name="driver", story="an initramfs without the disk's driver: the boot ends in its emergency shell",
+        verdict=_BACK, says="does not exist", is_whole=True, installed=(_SHOP,),
+        offered=(
+            shop("2.0", files={"etc/initramfs-tools/conf.d/shop": "MODULES=list\n"},
+                 after="update-initramfs -u; " + _REBOOT_DUE),
+        ),
+    ),
+    Case(
+        name="grub", story="GRUB's menu names a kernel that is not there", verdict=_BACK, says="not found",
+        is_whole=True, installed=(_SHOP,),
+        offered=(shop("2.0", after="sed -i s,/vmlinuz,/vmlinuz-9, /boot/grub/grub.cfg; " + _REBOOT_DUE),),
+    ),
+    Case(
+        name="apparmor", story="a profile of AppArmor's that comes with the update denies the service its files",
+        verdict=_BACK, says="AppArmor", is_whole=True,
+        installed=(shop("1.0", unit=unit_of()),),
+        offered=(
+            shop("2.0", unit=unit_of(), before="apparmor_parser -r /etc/apparmor.d/usr.bin.shop",
+                 files={"etc/apparmor.d/usr.bin.shop": "/usr/bin/shop {\n  /usr/bin/shop r,\n  /{,usr/}bin/dash mr,\n  /{,usr/}lib/** mr,\n  /etc/ld.so.cache r,\n}\n"}),
+        ),
+    ),
+    Case(
+        name="network", story="the update takes over the network's configuration: the machine's own port alone is left",
+        verdict=_BACK, says="default route", is_whole=True, installed=(_SHOP,), setup=_WITH_LAN,
+        offered=(
+            shop("2.0", files={"etc/systemd/network/05-shop.network": _OTHER_LAN},
+                 after="systemctl restart systemd-networkd"),
+        ),
+    ),
+    Case(
+        name="renetwork", story="the update restarts the network, and its address comes back", verdict=_KEPT,
+        is_whole=True, installed=(_SHOP,), setup=_WITH_LAN,
+        offered=(shop("2.0", after="networkctl down enp1s0 || true; systemctl restart systemd-networkd"),),
+    ),
+)  # fmt: skip
+
+_BOT = "[Service]\nExecStart=/usr/bin/bot\n[Install]\nWantedBy=default.target\n"
+_WITH_USER = (
+    "useradd --create-home --shell /bin/sh bob\nmkdir -p ~bob/.config/systemd/user/default.target.wants\n"
+    f"cat >~bob/.config/systemd/user/bot.service <<'END'\n{_BOT}END\n"
+    "ln -s ../bot.service ~bob/.config/systemd/user/default.target.wants/\nchown -R bob: ~bob\n"
+)
+_WORKS = "#!/bin/sh\nexec sleep infinity\n"
+_RESTART_BOT = "pkill -x -u bob sleep || true; systemctl restart user@$(id -u bob).service"
+
+_USERS = (
+    Case(
+        name="linger", story="a service of a user's who lingers starts no more", verdict=_BACK, says="bot.service",
+        installed=(shop("1.0", files={"usr/bin/bot": _WORKS}),),
+        offered=(shop("2.0", files={"usr/bin/bot": "#!/bin/sh\nexit 1\n"}, after=_RESTART_BOT),),
+        setup=_WITH_USER + "loginctl enable-linger bob\n",
+    ),
+    Case(
+        name="lingers", story="a service of a user's who lingers is restarted by the update, and is well",
+        verdict=_KEPT, installed=(shop("1.0", files={"usr/bin/bot": _WORKS}),),
+        offered=(shop("2.0", files={"usr/bin/bot": _WORKS}, after=_RESTART_BOT),),
+        setup=_WITH_USER + "loginctl enable-linger bob\n",
+    ),
+    Case(
+        name="login", story="somebody is logged in, with a server of his own that the update ends", verdict=_KEPT,
+        says="login session", installed=(_SHOP,), offered=(shop("2.0", after="pkill -u bob python3"),),
+        setup=_WITH_USER + "systemd-run -q --no-block -p PAMName=login -p User=bob -p Type=simple "
+        "/usr/bin/python3 -m http.server 8022\n",
+    ),
+)  # fmt: skip
+
+CASES: tuple[Case, ...] = (*_GOOD_AND_BAD, *_NO_CHANGE, *_LOOKS_BAD, *_BOOTS, *_TOOLS, *_WHOLE, *_USERS)

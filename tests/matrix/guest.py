@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from demo.guest.image import GuestImage
+from demo.guest.image import Additions, GuestImage
 from innkeeper.hypervisor.domain.template import domain_type, processor_mode
 from innkeeper.machines.host_facts import Acceleration
 from tests.matrix import packages
@@ -45,6 +46,32 @@ _AGENT = (
     "/usr/local/lib/innkeeper/innkeeper-agent.pyz",
 )
 _AGENT_PORT = "    <channel type='unix'><target type='virtio' name='org.innkeeper.agent.0'/></channel>\n"
+#: What a whole guest has beside: it boots as servers do, and its kernel knows AppArmor.
+_BOOT_DISK = "/boot/grub/boot-disk"
+_EARLY = "search --no-floppy --file --set=root /boot/grub/grub.cfg\nset prefix=($root)/boot/grub\nnormal\n"
+_GRUB = """\
+serial --unit=0
+terminal_output serial
+set timeout=0
+menuentry Debian {
+    linux /vmlinuz root=/dev/vda rw console=ttyS0 quiet mitigations=off
+    initrd /initrd.img
+}
+"""
+WHOLE = Additions(
+    packages=("linux-image-cloud-amd64", "initramfs-tools", "grub-common", "grub-pc-bin", "apparmor"),
+    script=f"""\
+mkdir -p /boot/grub
+printf '%s' '{_GRUB}' >/boot/grub/grub.cfg
+printf '%s' '{_EARLY}' >/boot/grub/early.cfg
+modules=/usr/lib/grub/i386-pc
+cp -r $modules /boot/grub/
+grub-mkimage -O i386-pc -o /boot/grub/core -c /boot/grub/early.cfg -p /boot/grub \\
+    biosdisk ext2 search normal linux serial boot
+cat $modules/boot.img /boot/grub/core >{_BOOT_DISK}
+truncate -s 2M {_BOOT_DISK}
+""",
+)
 _WANTS = "/etc/systemd/system/multi-user.target.wants/case.service"
 _DEFINITION = """\
 <domain type='{type}'>
@@ -53,10 +80,7 @@ _DEFINITION = """\
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
-    <kernel>{kernel}</kernel>
-    <initrd>{initrd}</initrd>
-    <cmdline>console=ttyS0 quiet panic=5 mitigations=off systemd.hostname={name}</cmdline>
-  </os>
+{boot}  </os>
   <features><acpi/></features>
   <cpu mode='{cpu}'/>
   <clock offset='utc'/>
@@ -66,14 +90,14 @@ _DEFINITION = """\
       <driver name='qemu' type='qcow2' discard='unmap'/>
       <source file={disk}/>
       <target dev='vda' bus='virtio'/>
-    </disk>
+{order}    </disk>
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw'/>
       <source file={drive}/>
       <target dev='vdb' bus='virtio'/>
       <readonly/>
     </disk>
-    <channel type='unix'><target type='virtio' name='org.innkeeper.agent.0'/></channel>
+{devices}    <channel type='unix'><target type='virtio' name='org.innkeeper.agent.0'/></channel>
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
     <serial type='file'><source path={console} append='on'/></serial>
     <memballoon model='none'/>
@@ -82,13 +106,47 @@ _DEFINITION = """\
 """
 
 
-def base_disk(image: GuestImage, directory: Path, *, has_agent: bool = True) -> Path:
-    """Copy the demo's disk, with a unit that makes a guest what its case wants. No root is needed.
+_BY_HOST = """\
+    <kernel>{kernel}</kernel>
+    <initrd>{initrd}</initrd>
+    <cmdline>console=ttyS0 quiet panic=5 mitigations=off systemd.hostname={name}</cmdline>
+"""
+#: The BIOS reads the disk of the guest for GRUB: it has to be in its order too.
+_SECOND = "      <boot order='2'/>\n"
+_OF_WHOLE = """\
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw'/>
+      <source file={boot_disk}/>
+      <target dev='vdc' bus='virtio'/>
+      <readonly/>
+      <boot order='1'/>
+    </disk>
+    <interface type='user'><model type='virtio'/></interface>
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Base:
+    """What a guest is a copy of."""
+
+    disk: Path
+    #: Of the host, for the guests that do not boot their own.
+    kernel: Path
+    initrd: Path
+    #: Where GRUB begins, for those that do; ``None`` for others.
+    boot_disk: Path | None
+
+
+def make_base(image: GuestImage, directory: Path, *, is_whole: bool, has_agent: bool = True) -> Base:
+    """Copy the image's disk, with a unit that makes a guest what its case wants. No root is needed.
 
     Without a task agent all is done through qemu-guest-agent.
     """
-    raw, base = directory / "base.raw", directory / "base.qcow2"
+    raw, base = directory / "base.raw", directory / f"base-{'whole' if is_whole else 'plain'}.qcow2"
+    boot_disk = directory / "boot-disk.img" if is_whole else None
     _run("qemu-img", "convert", "-O", "raw", str(image.disk), str(raw))
+    if boot_disk is not None:
+        _run("debugfs", "-R", f"dump {_BOOT_DISK} {boot_disk}", str(raw))
     with tempfile.NamedTemporaryFile("w") as unit:
         unit.write(_UNIT)
         unit.flush()
@@ -102,17 +160,15 @@ def base_disk(image: GuestImage, directory: Path, *, has_agent: bool = True) -> 
             _run("debugfs", "-w", "-R", command, str(raw))
     _run("qemu-img", "convert", "-O", "qcow2", str(raw), str(base))
     raw.unlink()
-    return base
+    return Base(disk=base, kernel=image.kernel, initrd=image.initrd, boot_disk=boot_disk)
 
 
-def define(
-    case: Case, image: GuestImage, base: Path, directory: Path, how: Acceleration, *, has_agent: bool = True
-) -> Path:
+def define(case: Case, base: Base, directory: Path, how: Acceleration, *, has_agent: bool = True) -> Path:
     """Lay out one machine's disk, drive and definition; returns the definition's path."""
     disk, drive = directory / f"{case.name}.qcow2", directory / f"{case.name}.tar"
-    _run("cp", "--sparse=always", str(base), str(disk))
+    _run("cp", "--sparse=always", str(base.disk), str(disk))
     _pack(case, drive)
-    kind = domain_type(how.accelerator)
+    kind, is_direct = domain_type(how.accelerator), base.boot_disk is None
     path = directory / f"{case.name}.xml"
     definition = _DEFINITION if has_agent else _DEFINITION.replace(_AGENT_PORT, "")
     path.write_text(
@@ -120,8 +176,9 @@ def define(
             type=kind,
             cpu=processor_mode(kind),
             name=case.name,
-            kernel=image.kernel,
-            initrd=image.initrd,
+            boot=_BY_HOST.format(kernel=base.kernel, initrd=base.initrd, name=case.name) if is_direct else "",
+            order="" if is_direct else _SECOND,
+            devices="" if is_direct else _OF_WHOLE.format(boot_disk=quoteattr(str(base.boot_disk))),
             disk=quoteattr(str(disk)),
             drive=quoteattr(str(drive)),
             console=quoteattr(str(directory / f"{case.name}.console.log")),
