@@ -14,6 +14,7 @@ from innkeeper.agent.inits.systemd_groups import unit_of
 from innkeeper.agent.listeners import Listener, any_ports, listeners
 from innkeeper.agent.mounts import Mount, mounts
 from innkeeper.agent.places import Places
+from innkeeper.agent.routes import routes
 from innkeeper.errors import AgentError
 from tests.agent.rig import Guest, Host
 
@@ -235,3 +236,50 @@ async def test_more_than_fits_is_left_out_whole(guest: Guest, host: Host) -> Non
     guest.write("run/systemd/system/.keep", "")
     guest.start()
     assert (await (await host.session()).health()).details is None
+
+
+def test_networks_are_told_by_cards_and_default_routes(tmp_path: Path) -> None:
+    """As Linux has them in its tables: no reject, no link-local, no network of containers or tunnels."""
+    for device, kind in (("eth0", "1"), ("eth1", "1"), ("docker0", "1"), ("wg0", "65534"), ("br0", "1")):
+        write(tmp_path, f"sys/class/net/{device}/type", f"{kind}\n")
+    (tmp_path / "sys/class/net/eth0/device").mkdir()
+    (tmp_path / "sys/class/net/eth1/device").mkdir()
+    write(tmp_path, "sys/class/net/eth1/carrier", "0\n")
+    (tmp_path / "sys/class/net/br0/lower_eth0").symlink_to(tmp_path / "sys/class/net/eth0")
+    write(
+        tmp_path,
+        "proc/net/route",
+        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+        "br0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+        "wg0\t00000000\t00000000\t0001\t0\t0\t9\t00000000\t0\t0\t0\n"
+        "*\t00000000\t00000000\t0200\t0\t0\t9\t00000000\t0\t0\t0\n"
+        "br0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
+        "eth1\t0000FEA9\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
+        "docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n",
+    )
+    none = 32 * "0"
+    write(
+        tmp_path,
+        "proc/net/ipv6_route",
+        f"20010db8{24 * '0'} 40 {none} 00 {none} 00000100 00000001 00000000 00000001     br0\n"
+        f"fe80{28 * '0'} 40 {none} 00 {none} 00000100 00000002 00000000 00000001     br0\n"
+        f"{none} 00 {none} 00 fe80{27 * '0'}1 00000400 00000002 00000000 00000003     br0\n"
+        f"{none} 00 {none} 00 {none} ffffffff 00000001 00000000 00200200       lo\n",
+    )
+    assert routes(Places(str(tmp_path))) == [
+        ("", "", "br0", "card", True),
+        ("", "", "eth0", "card", True),
+        ("", "", "eth1", "card", False),
+        ("ipv4", "192.0.2.0/24", "br0", "card", True),
+        ("ipv4", "default", "br0", "card", True),
+        ("ipv4", "default", "wg0", "tunnel", True),
+        ("ipv6", "2001:db8::/64", "br0", "card", True),
+        ("ipv6", "default", "br0", "card", True),
+    ]
+
+
+def test_a_guest_whose_routes_cannot_be_read_or_are_a_routers_tells_none(tmp_path: Path) -> None:
+    """Of a part of them, the rest would look lost."""
+    assert routes(Places(str(tmp_path))) is None
+    write(tmp_path, "proc/net/route", "Iface\n" + 100_000 * "eth0\t0\n")
+    assert routes(Places(str(tmp_path))) is None

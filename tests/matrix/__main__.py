@@ -64,7 +64,8 @@ def main() -> int:
     """Try the cases; 0 only where each came out as it has to."""
     arguments = _arguments()
     Path(arguments.results).parent.mkdir(parents=True, exist_ok=True)
-    cases = [case for case in CASES if not arguments.cases or case.name in arguments.cases]
+    known = {case.name: case for case in CASES}
+    cases = [known[name] for name in arguments.cases] or [*CASES]
     place = Place(root=Path(arguments.place))
     end_leftovers(place)
     place.clear()
@@ -90,7 +91,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
-    parser.add_argument("cases", nargs="*", help="only these")
+    parser.add_argument("cases", nargs="*", help="only these, in this order")
     parser.add_argument("--without-agent", action="store_true", help="guests with qemu-guest-agent alone")
     parser.add_argument("--workers", type=int, default=2, help="how many guests at once")
     parser.add_argument("--place", default="/var/tmp/inn-matrix", help="where it all lies")

@@ -15,6 +15,7 @@ from innkeeper.agent.listeners import any_ports, listeners
 from innkeeper.agent.mounts import mounts
 from innkeeper.agent.places import Places
 from innkeeper.agent.report import Report
+from innkeeper.agent.routes import routes
 from innkeeper.agent.run import NoRun
 from innkeeper.wire.session import Message
 
@@ -42,6 +43,7 @@ def health(
     inits = Inits(places)
     look = inits.look()
     listening, mounted = listeners(places, inits.owner()), mounts(places, look.mounts)
+    reached = routes(places)
     places_of_listeners = sorted({f"{one.protocol}:{one.address}:{one.port}" for one in listening})
     return {
         "boot_id": places.boot_id,
@@ -61,6 +63,7 @@ def health(
                 "listeners": [list(one) for one in listening],
                 "any_ports": list(any_ports(places)),
                 "mounts": [list(one) for one in mounted if one.origin or one.place == "/"],
+                "routes": None if reached is None else [list(one) for one in reached],
                 "complaints": complaints,
                 "failed_lately": inits.failed_lately() if history else [],
                 "boots": boots or [],

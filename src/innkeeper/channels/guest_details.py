@@ -79,6 +79,21 @@ class Mount:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Route:
+    """A network, and by which device a guest reaches it."""
+
+    #: ``ipv4`` or ``ipv6``; empty for a card by itself.
+    family: str
+    #: ``default``, or a network that a card is in; empty for a card by itself.
+    network: str
+    device: str
+    #: ``card`` (also a bridge, bond or VLAN over one), ``ethernet`` (of programs), ``tunnel``.
+    kind: str = "card"
+    #: Whether its device has a link.
+    is_linked: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class StaleProgram:
     """A program that still runs a file that was replaced."""
 
@@ -123,6 +138,8 @@ class GuestDetails:
     #: The range of ports that its kernel gives to whoever asks for any.
     any_ports: tuple[int, int] = (32768, 60999)
     mounts: tuple[Mount, ...] = ()
+    #: Its default routes, and what its cards are in; ``None`` where it cannot say.
+    routes: tuple[Route, ...] | None = None
     #: What is wrong with its package database, a line each.
     complaints: frozenset[str] = frozenset()
     #: The units that its journal has seen fail in the week before.

@@ -10,6 +10,7 @@ from innkeeper.channels.guest_details import (
     Listener,
     Mount,
     PastBoot,
+    Route,
     StaleProgram,
     UnitFacts,
 )
@@ -89,6 +90,7 @@ def read_details(response: object) -> GuestDetails:
         listeners=tuple(_listener(_Row(row, 5)) for row in reader.items("listeners", MAX_ITEMS)),
         any_ports=(low, high),
         mounts=tuple(_mount(_Row(row, 5)) for row in reader.items("mounts", MAX_ITEMS)),
+        routes=None if said_nothing(response, "routes") else _routes(reader),
         complaints=frozenset(reader.texts("complaints", MAX_ITEMS)),
         failed_lately=frozenset(reader.texts("failed_lately", MAX_ITEMS)),
         boots=() if said_nothing(response, "boots") else tuple(map(_boot, reader.items("boots", _MAX_BOOTS))),
@@ -109,6 +111,7 @@ def details_to_json(details: GuestDetails) -> Json:
             [one.place, one.kind, one.read_only, one.origin, ",".join(sorted(one.options))]
             for one in details.mounts
         ],
+        "routes": None if details.routes is None else [_route_row(route) for route in details.routes],
         "complaints": [*sorted(details.complaints)],
         "failed_lately": [*sorted(details.failed_lately)],
         "boots": [
@@ -196,6 +199,21 @@ def _listener(row: _Row) -> Listener:
         unit=row.text(3),
         program=row.text(4),
     )
+
+
+def _routes(reader: Reader) -> tuple[Route, ...]:
+    rows = [_Row(row, 5) for row in reader.items("routes", MAX_ITEMS)]
+    return tuple(
+        Route(
+            family=row.text(0), network=row.text(1), device=row.text(2), kind=row.text(3),
+            is_linked=row.truth(4),
+        )
+        for row in rows
+    )  # fmt: skip
+
+
+def _route_row(route: Route) -> Json:
+    return [route.family, route.network, route.device, route.kind, route.is_linked]
 
 
 def _mount(row: _Row) -> Mount:

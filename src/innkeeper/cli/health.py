@@ -59,8 +59,8 @@ def ignore(
         list[str] | None,
         typer.Argument(
             metavar="[FINDING]...",
-            help="As the report names it: unit:shop.service, listener:tcp/8080, mount:/srv, check:web, "
-            "packages. An asterisk stands for any characters.",
+            help="As the report names it: unit:shop.service, listener:tcp/8080, mount:/srv, network:eth1, "
+            "check:web, packages. An asterisk stands for any characters.",
         ),
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Count them again.")] = False,

@@ -11,7 +11,7 @@ from innkeeper.wire.virtual_pc import FORBIDDEN_IN_NAMES, LABEL, MAX_NAME_LENGTH
 
 _LONGEST_PATH_BYTES = 4095
 #: What health checks find.
-_SUBJECTS = ("unit", "listener", "mount", "check")
+_SUBJECTS = ("unit", "listener", "mount", "network", "check")
 _PACKAGES = "packages"
 
 
@@ -78,8 +78,8 @@ def checked_subject(subject: str) -> str:
     if not is_one or len(subject) > 255 or not subject.isprintable():
         raise InvalidArgument(
             f"“{subject[:63]}” is nothing that a health check finds.",
-            advice="Name it as the report does: unit:shop.service, listener:tcp/8080, mount:/srv, check:web, "
-            "packages. "
+            advice="Name it as the report does: unit:shop.service, listener:tcp/8080, mount:/srv, "
+            "network:eth1, check:web, packages. "
             "An asterisk stands for any characters: unit:backup-*.service",
         )
     return subject

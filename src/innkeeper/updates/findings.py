@@ -15,6 +15,11 @@ from innkeeper.wire.guest_facts import MAX_EVIDENCE_UNITS, Ability
 
 #: What systemd says of a unit of which a process was killed for want of memory.
 _OF_MEMORY = re.compile(r"result oom-kill|killed by the OOM killer|Failed with result 'oom-kill'")
+#: What the kernel's guards say of what they have denied a unit's program.
+_DENIALS = (
+    ("AppArmor", re.compile(r'apparmor="DENIED" operation="([^"]*)".*? name="([^"]*)"')),
+    ("SELinux", re.compile(r'avc: +denied +\{ ([^}]*) \}.*? (?:path|name)="([^"]*)"')),
+)
 
 
 async def less_the_ignored(run: Run, judgement: Judgement) -> Judgement:
@@ -37,7 +42,17 @@ def _with_its_end(finding: Finding, evidence: tuple[str, ...]) -> Finding:
     sentence = finding.sentence
     if any(_OF_MEMORY.search(line) for line in evidence):
         sentence = f"{sentence.rstrip('.')}: the kernel ran out of memory, and killed it."
+    elif denied := next(filter(None, map(_denied, evidence)), ""):
+        sentence = f"{sentence.rstrip('.')}: {denied}."
     return dataclasses.replace(finding, sentence=sentence, evidence=evidence)
+
+
+def _denied(line: str) -> str:
+    """What a guard has denied, for a person; empty for other lines."""
+    for guard, words in _DENIALS:
+        if found := words.search(line):
+            return f"{guard} denied it {found[1]} of {found[2]}"
+    return ""
 
 
 async def _evidence(run: Run, units: Sequence[str]) -> Mapping[str, Sequence[str]]:

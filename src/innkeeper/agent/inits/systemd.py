@@ -4,6 +4,7 @@ import os
 from typing import List
 
 from innkeeper.agent.command import ask
+from innkeeper.agent.denials import denials
 from innkeeper.agent.inits import systemd_units
 from innkeeper.agent.inits.agent_files import LAUNCHER, SERVICE, put, take_away
 from innkeeper.agent.inits.init import Init, Owner
@@ -80,8 +81,8 @@ class Systemd(Init):
         return lambda pid: unit_of(read_text(self._places.under("proc/{}/cgroup".format(pid))))
 
     def evidence(self, unit: str) -> List[str]:
-        """Return how a unit has ended, and its last lines in the journal."""
-        return [*state(unit), *last_words(unit)]
+        """Return how a unit has ended, what it was denied, and its last lines in the journal."""
+        return [*state(unit), *denials(unit), *last_words(unit)]
 
     def restart(self, units: List[str]) -> List[str]:
         """Ask for it, and do not wait."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from innkeeper.channels.ports import WANTED, HealthReport
-from innkeeper.updates.health import listeners, mounts, units
+from innkeeper.updates.health import listeners, mounts, routes, units
 from innkeeper.updates.health.finding import Finding, Judgement
 
 #: What an init says of a guest that waits for somebody at its console.
@@ -19,6 +19,7 @@ def judge(before: HealthReport, after: HealthReport, *, must_have_rebooted: bool
             *units.findings(before, after),
             *listeners.findings(before, after),
             *mounts.findings(before, after),
+            *routes.findings(before, after),
             *_checks(before, after),
             *_packages(before, after),
             *_system(before, after, must_have_rebooted),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from innkeeper.channels.guest_details import GuestDetails
 from innkeeper.channels.ports import HealthReport
-from innkeeper.updates.health import listeners, mounts, units
+from innkeeper.updates.health import listeners, mounts, routes, units
 from innkeeper.updates.health.finding import Finding, Judgement
 
 
@@ -28,7 +28,8 @@ def what_counts(report: HealthReport, ignored: Iterable[str] = ()) -> tuple[Stak
     if details is None:
         return ()
     patterns = tuple(ignored)
-    stakes = (*_units(details), *_listeners(report, details), *_mounts(report, details))
+    stakes = (*_units(details), *_listeners(report, details), *_mounts(report, details),
+              *_routes(report, details))  # fmt: skip
     return tuple(
         dataclasses.replace(stake, loss=_counted(stake.loss, patterns))
         for stake in sorted(stakes, key=lambda stake: stake.subject)
@@ -63,6 +64,19 @@ def _mounts(report: HealthReport, details: GuestDetails) -> Iterator[Stake]:
             subject=f"mount:{mount.place}",
             now=f"{mount.kind}{', which can only be read' if mount.read_only else ''}",
             loss=_first(mounts.findings(report, after)),
+        )
+
+
+def _routes(report: HealthReport, details: GuestDetails) -> Iterator[Stake]:
+    told = [route for route in details.routes or () if route.network]
+    for subject in dict.fromkeys(map(routes.subject_of, told)):
+        lost = [route for route in told if routes.subject_of(route) == subject]
+        rest = tuple(route for route in details.routes or () if route not in lost)
+        after = dataclasses.replace(report, details=dataclasses.replace(details, routes=rest))
+        yield Stake(
+            subject=subject,
+            now=", ".join(dict.fromkeys(routes.words_of(route) for route in lost)),
+            loss=_first(routes.findings(report, after)),
         )
 
 
