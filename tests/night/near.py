@@ -78,14 +78,22 @@ class NearInn:
 
     async def book(self, context: bytes, name: str = "web") -> None:
         """Book an update for now, and let it begin."""
-        await self.house.bookings.book(name, label="night", identifier="n", context=context, booked_by="test")
-        today = dt.datetime.now(dt.UTC).date()
+        today = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        await self.open_window("always", today, dt.timedelta(days=2))
+        await self.book_only(context, name)
+
+    async def open_window(self, name: str, start: dt.datetime, duration: dt.timedelta) -> None:
+        """Add a window for every machine that opens once."""
         await self.house.windows.add(
             Window(
-                name="always", zone="UTC", start=dt.time(0), duration=dt.timedelta(days=2),
-                machines=(ALL_MACHINES,), dates=frozenset({today}),
+                name=name, zone="UTC", start=start.time(), duration=duration,
+                machines=(ALL_MACHINES,), dates=frozenset({start.date()}),
             )
         )  # fmt: skip
+
+    async def book_only(self, context: bytes, name: str = "web") -> None:
+        """Book an update for the windows that there are."""
+        await self.house.bookings.book(name, label="night", identifier="n", context=context, booked_by="test")
         self.house.trigger.wake()
 
     async def log(self, name: str = "web") -> str:
