@@ -26,6 +26,11 @@ from innkeeper.updates.facts import (
     Tidied,
     Verified,
 )
+from innkeeper.updates.foreign_saves import (
+    KEPT_MEMORY,
+    forget_saved_on_undo_disks,
+    memory_is_lost,
+)
 from innkeeper.updates.jobs import has_none_to_start, start_jobs
 from innkeeper.updates.memory_phases import bring_back, delete_memory, go_on, set_clock
 from innkeeper.updates.outcome import Cause, Stop
@@ -33,9 +38,6 @@ from innkeeper.updates.phase import Phase, Run
 from innkeeper.updates.phases import refuse_bases
 from innkeeper.updates.policy import UndoPointPolicy
 from innkeeper.updates.powering_off import turn_off_what_reboots
-
-#: Found like this, a machine has memory that was saved before the update.
-_KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
 
 #: So often somebody may start a machine between the stop and its own firmware variables, in a row.
 _STARTS = 20
@@ -48,7 +50,7 @@ _MERGED_AS_THEY_ARE = (MachineState.RUNNING, MachineState.PAUSED, MachineState.T
 
 async def forget_memory(run: Run) -> None:
     """Discard saved state or memory, before the first merged byte: they do not go with updated disks."""
-    if run.found in _KEPT_MEMORY:
+    if run.found in KEPT_MEMORY:
         await run.hypervisor.saved_states.discard(run.machine)
     await delete_memory(run)
 
@@ -171,6 +173,7 @@ async def discard(run: Run) -> None:
         return
     if not (run.is_protected or await run.undo.is_named() or await run.undo.is_held()):
         return
+    await forget_saved_on_undo_disks(run)
     starts = 0
     while True:
         try:
@@ -233,7 +236,10 @@ async def restore_after_roll_back(run: Run) -> Left:
         await run.hypervisor.lifecycle.resume(run.machine)
     elif run.found is MachineState.RUNNING and state is not MachineState.RUNNING:
         await _start_again(run)
-    if run.found is MachineState.PAUSED and state in (MachineState.SAVED, MachineState.TURNED_OFF):
+    if run.found in KEPT_MEMORY and state is MachineState.TURNED_OFF:
+        run.task.log(memory_is_lost(run), LogLevel.WARNING)
+        return Left(state=state, remark=memory_is_lost(run))
+    if run.found is MachineState.PAUSED and state is MachineState.SAVED:
         await run.start(paused=True)
     return await _left(run)
 
@@ -283,7 +289,7 @@ KEEP: tuple[Phase, ...] = (
         name="forget saved state",
         title="Discarding the old saved state",
         work=forget_memory,
-        is_idle=lambda run: run.found not in _KEPT_MEMORY and run.memory is None,
+        is_idle=lambda run: run.found not in KEPT_MEMORY and run.memory is None,
     ),
     Phase(
         name="jobs",

@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from innkeeper.errors import ErrorCode
-from innkeeper.machines.machine import OFF, MachineState
+from innkeeper.machines.machine import OFF
 from innkeeper.tasks.task import LogLevel
+from innkeeper.updates.foreign_saves import KEPT_MEMORY, is_saved_on_undo_disks
 from innkeeper.updates.outcome import Stop
 from innkeeper.updates.phase import Run
 
 T = TypeVar("T")
 
-_KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
 #: Whoever has stopped a machine may be about to start it: so long that is left to them.
 _PAUSE_SECONDS = 10.0
 
@@ -25,12 +25,15 @@ async def though_stopped(run: Run, look: Callable[[], Awaitable[T]]) -> T:
     """Look; where the machine is found stopped, start it and look once more.
 
     One whose kernel has crashed has stopped by its own fault, and one that stops again as well. One that was
-    found saved or paused still has the memory of then, which a start would go on from, on other disks.
+    found saved or paused still has the memory of then, which a start would go on from, on other disks: unless
+    somebody has saved it anew.
     """
     try:
         return await look()
     except Stop as stop:
-        if stop.code is not ErrorCode.VM_E_VM_NOT_RUNNING or _has_crashed(run) or run.found in _KEPT_MEMORY:
+        if stop.code is not ErrorCode.VM_E_VM_NOT_RUNNING or _has_crashed(run):
+            raise
+        if run.found in KEPT_MEMORY and not await is_saved_on_undo_disks(run):
             raise
     await _start_again(run)
     return await look()

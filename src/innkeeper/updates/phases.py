@@ -29,6 +29,7 @@ from innkeeper.updates.facts import (
 )
 from innkeeper.updates.follow import Follower
 from innkeeper.updates.foreign_acts import though_stopped
+from innkeeper.updates.foreign_saves import KEPT_MEMORY
 from innkeeper.updates.health_phases import health_of, look_after, look_before, look_first, soak
 from innkeeper.updates.memory_phases import keep_memory, memory_of
 from innkeeper.updates.outcome import Cause, Stop
@@ -47,8 +48,6 @@ from innkeeper.updates.proving import written_bytes
 UPDATE = "update"
 #: The phase in which the run itself reboots the guest.
 REBOOT = "reboot"
-#: Found like this, a machine goes on from its saved memory.
-_KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
 
 
 async def admit(run: Run) -> Admitted:
@@ -134,7 +133,7 @@ async def wake(run: Run) -> None:
     was_at_rest = run.found is MachineState.TURNED_OFF or run.undo_point_policy is UndoPointPolicy.OFF
     if state is MachineState.TURNED_OFF and was_at_rest:
         await _boot(run)
-    elif state is MachineState.SAVED and run.found in _KEPT_MEMORY:
+    elif state is MachineState.SAVED and run.found in KEPT_MEMORY:
         await _restore(run)
     if (await run.state()).state is MachineState.PAUSED:
         await run.hypervisor.lifecycle.resume(run.machine)
@@ -145,7 +144,7 @@ async def greet(run: Run) -> Greeted:
     """Wait for the guest's task agent."""
     async with run.boots.slot(run.hypervisor.name):
         agent = await run.agent(run.policy.agent_seconds)
-    if run.found in _KEPT_MEMORY:
+    if run.found in KEPT_MEMORY:
         # Before anything is asked of it: with an old clock it trusts no source and no certificate.
         await clocks.set_clock(run, by_agent=True)
     _refuse_done_before(run, agent.hello)

@@ -86,7 +86,7 @@ def _after_probation(run: Run) -> tuple[str, ...]:
 
 def _left_otherwise(run: Run, left: Left | None) -> tuple[str, ...]:
     """What somebody has made of the machine, where it is not in the state that it was found in."""
-    if left is None or left.state is run.found:
+    if left is None or left.remark or left.state is run.found:
         return (left.remark,) if left is not None and left.remark else ()
     was, now = run.found.words, left.state.words
     return (f"{run.title} was found {was}, and somebody has started it meanwhile: it is left {now}.",)
