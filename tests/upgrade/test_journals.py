@@ -10,7 +10,9 @@ import pytest
 
 from innkeeper.machines.machine import MachineState
 from innkeeper.updates.endings import KEEP, ROLL_BACK
-from innkeeper.updates.facts import Admitted, Applied, Baseline, Recorded, Verified
+from innkeeper.updates.facts.ending import Verified
+from innkeeper.updates.facts.guest import Applied, Baseline
+from innkeeper.updates.facts.machine import Admitted, Recorded
 from innkeeper.updates.order import RunOrder
 from innkeeper.updates.outcome import Outcome
 from innkeeper.updates.phases import FORWARD

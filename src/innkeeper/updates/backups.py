@@ -12,7 +12,7 @@ from innkeeper.machines.undo.backups import ANY_JOB, LOOK_SECONDS, NOT_MERGES, M
 from innkeeper.tasks.task import LogLevel
 from innkeeper.tasks.waiting import until
 from innkeeper.updates.booking import ON_PROBATION
-from innkeeper.updates.facts import Settled
+from innkeeper.updates.facts.machine import Settled
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Run
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from innkeeper.errors import InnkeeperError
-from innkeeper.updates.facts import Admitted
+from innkeeper.updates.facts.machine import Admitted
 from innkeeper.updates.phase import Run
 
 

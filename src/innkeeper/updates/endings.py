@@ -14,18 +14,9 @@ from innkeeper.updates import backups
 from innkeeper.updates.booking import MERGE, DiskChecksum
 from innkeeper.updates.console import panics, why_not_up
 from innkeeper.updates.console_of import console_of
-from innkeeper.updates.facts import (
-    Admitted,
-    Begun,
-    BroughtBack,
-    Greeted,
-    Left,
-    Merged,
-    Printed,
-    Standing,
-    Tidied,
-    Verified,
-)
+from innkeeper.updates.facts.ending import BroughtBack, Left, Merged, Standing, Tidied, Verified
+from innkeeper.updates.facts.guest import Begun, Greeted, Printed
+from innkeeper.updates.facts.machine import Admitted
 from innkeeper.updates.foreign_saves import (
     KEPT_MEMORY,
     forget_saved_on_undo_disks,

@@ -13,7 +13,7 @@ from innkeeper.tasks.waiting import until
 from innkeeper.updates import health
 from innkeeper.updates.console import panics
 from innkeeper.updates.console_of import console_of
-from innkeeper.updates.facts import Applied, Baseline, Healthy, Rebooted, Soaked
+from innkeeper.updates.facts.guest import Applied, Baseline, Healthy, Rebooted, Soaked
 from innkeeper.updates.findings import less_the_ignored, with_evidence
 from innkeeper.updates.foreign_acts import though_stopped
 from innkeeper.updates.jobs import disturbed_by, excused

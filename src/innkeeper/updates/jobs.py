@@ -9,7 +9,7 @@ from innkeeper.channels.ports import GuestAgent
 from innkeeper.errors import AgentError
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.task import LogLevel
-from innkeeper.updates.facts import Healthy
+from innkeeper.updates.facts.guest import Healthy
 from innkeeper.updates.health import Finding, Judgement
 from innkeeper.updates.outcome import Stop
 from innkeeper.updates.phase import Run

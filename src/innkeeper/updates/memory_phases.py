@@ -8,7 +8,8 @@ from innkeeper.machines.undo.memory import MemoryPlan, MemoryPoint, WithoutMemor
 from innkeeper.machines.undo.point import UndoPlan
 from innkeeper.tasks.task import LogLevel
 from innkeeper.updates import clocks
-from innkeeper.updates.facts import Admitted, BroughtBack, Protected
+from innkeeper.updates.facts.ending import BroughtBack
+from innkeeper.updates.facts.machine import Admitted, Protected
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Run
 

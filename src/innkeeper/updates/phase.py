@@ -20,7 +20,9 @@ from innkeeper.tasks.task import CancelEffect, LogLevel
 from innkeeper.tasks.waiting import Outrun, unless, until
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
-from innkeeper.updates.facts import Admitted, Baseline, Facts, Protected, Recorded
+from innkeeper.updates.facts.fact import Facts
+from innkeeper.updates.facts.guest import Baseline
+from innkeeper.updates.facts.machine import Admitted, Protected, Recorded
 from innkeeper.updates.follow import session
 from innkeeper.updates.order import RunOrder
 from innkeeper.updates.outcome import Cause, Outcome, Stop

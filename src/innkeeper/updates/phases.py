@@ -12,21 +12,18 @@ from innkeeper.tasks.task import LogLevel
 from innkeeper.updates import backups, clocks
 from innkeeper.updates.admission import admission
 from innkeeper.updates.effect import effect_of, take_effect
-from innkeeper.updates.facts import (
+from innkeeper.updates.facts.ending import Rested
+from innkeeper.updates.facts.guest import (
     Accepted,
-    Admitted,
     Applied,
     Baseline,
     Greeted,
     Healthy,
     Prepared,
-    Protected,
     Rebooted,
-    Recorded,
-    Rested,
-    Settled,
     Soaked,
 )
+from innkeeper.updates.facts.machine import Admitted, Protected, Recorded, Settled
 from innkeeper.updates.follow import Follower
 from innkeeper.updates.foreign_acts import though_stopped
 from innkeeper.updates.foreign_saves import KEPT_MEMORY

@@ -7,7 +7,8 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.machines.undo.freezing import Freeze
 from innkeeper.tasks.task import LogLevel
 from innkeeper.updates import backups
-from innkeeper.updates.facts import Healthy, Rested
+from innkeeper.updates.facts.ending import Rested
+from innkeeper.updates.facts.guest import Healthy
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Run
 from innkeeper.updates.proving import written_bytes

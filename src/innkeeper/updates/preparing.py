@@ -7,7 +7,7 @@ import functools
 
 from innkeeper.channels.ports import GuestAgent, Preparation, PreparationState
 from innkeeper.errors import AgentError, ErrorCode
-from innkeeper.updates.facts import Baseline, Prepared
+from innkeeper.updates.facts.guest import Baseline, Prepared
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Run
 

@@ -8,7 +8,7 @@ from innkeeper.channels.ports import GuestAgent
 from innkeeper.errors import InnkeeperError
 from innkeeper.tasks.task import LogLevel
 from innkeeper.tasks.waiting import within
-from innkeeper.updates.facts import Applied, Greeted
+from innkeeper.updates.facts.guest import Applied, Greeted
 from innkeeper.updates.outcome import Stop
 from innkeeper.updates.phase import Run
 from innkeeper.updates.proof import Evidence, Proof, weigh, written_since

@@ -29,12 +29,8 @@ from innkeeper.updates.endings import (
     STAND,
     read_console,
 )
-from innkeeper.updates.facts import (
-    Applied,
-    Begun,
-    Printed,
-    Standing,
-)
+from innkeeper.updates.facts.ending import Standing
+from innkeeper.updates.facts.guest import Applied, Begun, Printed
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outcome import Cause, Outcome
 from innkeeper.updates.phase import Phase, Run

@@ -6,19 +6,9 @@ import dataclasses
 
 from innkeeper.tasks.ports import Clock
 from innkeeper.updates.booking import Report, Verdict
-from innkeeper.updates.facts import (
-    Admitted,
-    Applied,
-    Begun,
-    Healthy,
-    Left,
-    Merged,
-    Printed,
-    Rebooted,
-    Soaked,
-    Tidied,
-    Verified,
-)
+from innkeeper.updates.facts.ending import Left, Merged, Tidied, Verified
+from innkeeper.updates.facts.guest import Applied, Begun, Healthy, Printed, Rebooted, Soaked
+from innkeeper.updates.facts.machine import Admitted
 from innkeeper.updates.health import Finding
 from innkeeper.updates.memory_phases import undo_point_words
 from innkeeper.updates.outcome import Outcome
