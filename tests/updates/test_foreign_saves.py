@@ -33,7 +33,8 @@ async def test_a_good_update_goes_on_from_the_memory_that_was_saved_anew(
     inn = Inn(tmp_path)
     await inn.open()
     machine = await inn.add(state)
-    started = await inn.start(context=Behaviour.SLOW_SERVICE.encode())
+    behaviour = Behaviour.NEEDS_REBOOT if phase == "Rebooting" else Behaviour.SLOW_SERVICE
+    started = await inn.start(context=behaviour.encode())
     await saved_in(inn, started.id, phase)
     await inn.ended(started.id)
     report = await inn.report(started.id)
