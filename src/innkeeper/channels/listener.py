@@ -15,6 +15,7 @@ from innkeeper.channels.channel import Channel, ChannelState, Traffic
 from innkeeper.channels.pipe_name import MAX_SOCKET_PATH_BYTES
 from innkeeper.channels.ports import GuestAgents, GuestStream, StreamListener
 from innkeeper.errors import ErrorCode, InnkeeperError
+from innkeeper.wire.descriptors import Door
 from innkeeper.wire.streams import MAX_STREAMS
 
 #: How long a connection waits for its guest's agent, in seconds.
@@ -45,7 +46,8 @@ class ChannelListener:
 
     async def open(self) -> None:
         """Listen. Raises ``InnkeeperError`` (E_OUTOFMEMORY where the system has no more sockets)."""
-        door = await asyncio.to_thread(self._bind)
+        door = Door(bound := await asyncio.to_thread(self._bind))
+        bound.close()
         self._server = await asyncio.get_running_loop().create_unix_server(
             lambda: Bridge(self), sock=door, backlog=_BACKLOG
         )

@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from innkeeper.wire.descriptors import is_shortage, tell_shortage
+
 
 def configure(log_json: bool | None) -> None:
     """Configure logging: JSON where asked for, colours on a terminal, else logfmt."""
@@ -28,12 +30,16 @@ def configure(log_json: bool | None) -> None:
 class _Handed(logging.Handler):
     """Hands the lines of other libraries' loggers to the service's log.
 
-    DBOS tells of each try to reach its database, while the service itself says once that it is away.
+    DBOS tells of each try to reach its database, while the service itself says once that it is away; and
+    what fails for want of descriptors is told of once in all.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log a line."""
         if record.name.startswith("dbos") and record.levelno < logging.ERROR:
+            return
+        if record.exc_info and record.exc_info[1] is not None and is_shortage(record.exc_info[1]):
+            tell_shortage()
             return
         log = structlog.get_logger(record.name)
         text = record.getMessage().splitlines()

@@ -17,6 +17,7 @@ from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.identity.lockout import network_of
 from innkeeper.server.http.connections import HttpProtocol
 from innkeeper.server.http.forwarded import Network, is_trusted, proxies_of
+from innkeeper.server.http.serving import FULL
 from innkeeper.server.identity.certificates import Certificate, names_in, self_made
 from innkeeper.server.peers import SocketProtocol
 from innkeeper.server.settings import Settings
@@ -25,10 +26,6 @@ from innkeeper.server.settings import Settings
 TIMEOUT_SECONDS = 10.0
 
 _BACKLOG = 512
-
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,7 +176,7 @@ class RemoteProtocol(HttpProtocol):
         super().connection_made(transport)
         self._entered = self.crowd.enter(self._address)
         if not self._entered:
-            transport.write(_FULL)
+            transport.write(FULL)
             transport.close()
             return
         self._await_head()

@@ -13,6 +13,7 @@ import structlog
 from innkeeper import errors
 from innkeeper.errors import ErrorCode, InnkeeperError, NewerVersion
 from innkeeper.tasks.running import TaskCancelled
+from innkeeper.wire.descriptors import is_shortage, tell_shortage
 from innkeeper.wire.events import Json
 
 #: A step's record: ``{"value": …}``, ``{"error": {…}}`` or ``INTERRUPTED``.
@@ -58,7 +59,10 @@ class StepTurn:
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback as text, for a log."""
+    """The traceback as text, for a log; the words alone of a want of descriptors, which hits anybody."""
+    if is_shortage(error):
+        tell_shortage()
+        return str(error)
     return "".join(traceback.format_exception(error))
 
 

@@ -9,7 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from innkeeper import errors
-from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
+from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument, ServiceError
+from innkeeper.wire.descriptors import is_shortage, tell_shortage
 from innkeeper.wire.messages import Problem
 
 _log = structlog.get_logger(__name__)
@@ -95,6 +96,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _broken)
 
 
+def _out_of_descriptors() -> ServiceError:
+    return ServiceError(
+        "The service can open no more files or connections now.",
+        code=ErrorCode.VM_E_OUT_OF_RESOURCE,
+        advice="Try again soon. Its log says what to do where it lasts.",
+    )
+
+
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, InnkeeperError)  # the table above says so; the signature is Starlette's
     return response_of(error)
@@ -131,6 +140,9 @@ async def _no_such_thing(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:
+    if is_shortage(error):
+        tell_shortage()
+        return response_of(_out_of_descriptors())
     _log.error("request_broke", method=request.method, path=request.url.path, exc_info=error)
     return response_of(
         InnkeeperError(

@@ -15,6 +15,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from innkeeper.server.http.header_limit import MAX_HEAD_BYTES
+from innkeeper.wire.descriptors import Door
+
+#: What a caller is told for whom there is no place.
+FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
+)
 
 #: How long requests under way may take to end when the service stops.
 _GRACE_SECONDS: Final = 5
@@ -69,7 +75,7 @@ class HttpServer(uvicorn.Server):
         self.servers = [
             await loop.create_server(
                 self._protocol,
-                sock=each,
+                sock=Door(each, b"" if self._tls else FULL),
                 ssl=self._tls,
                 ssl_handshake_timeout=self._handshake_seconds,
                 ssl_shutdown_timeout=self._goodbye_seconds,
