@@ -6,7 +6,7 @@ import dataclasses
 
 from innkeeper.channels.guest_details import Route
 from innkeeper.updates.health import what_counts
-from tests.updates.health.reports import judged, old, report
+from tests.updates.health.reports import judged, old, report, udp
 
 
 def card(device: str = "eth0", *, is_linked: bool = True) -> Route:
@@ -76,6 +76,13 @@ def test_what_others_announce_is_told_alone() -> None:
     )
     tunnel = default("wg0", kind="tunnel")
     assert judged(report(routes=(card(), lan(), tunnel)), report(routes=(card(), lan()))).faults == ()
+
+
+def test_another_way_to_an_address_is_no_finding() -> None:
+    """A client of DHCP is gone, and the guest is in its networks: only where it cannot say is that missed."""
+    client = (udp(68, program="dhclient"), udp(546, program="dhclient"))
+    assert judged(report(routes=WELL, listeners=client), report(routes=WELL)).findings == ()
+    assert len(judged(report(listeners=client), report()).faults) == 2
 
 
 def test_a_guest_that_cannot_say_is_not_judged_by_it() -> None:

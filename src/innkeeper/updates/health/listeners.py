@@ -11,6 +11,8 @@ from innkeeper.updates.health.finding import Finding
 
 #: Below this, a port is asked for by its number.
 _FIRST_FREE_PORT = 1024
+#: Where clients of DHCP wait for answers: what they are there for is judged by the guest's networks.
+_DHCP_CLIENTS = (68, 546)
 #: Programs of ONC RPC: all their ports are any ports, which rpcbind tells.
 _RPC = ("rpc.", "rpcbind", "ypbind", "ypserv")
 #: What people start, and what ends with them.
@@ -59,6 +61,9 @@ def _judge(one: Listener, before: GuestDetails, after: GuestDetails) -> Finding 
     is_any = before.any_ports[0] <= one.port <= before.any_ports[1]
     if one.protocol == "udp" and is_any:
         # Whoever asks over UDP has one, for as long as the answer takes.
+        return None
+    knows_networks = before.routes is not None and after.routes is not None
+    if knows_networks and one.protocol == "udp" and one.port in _DHCP_CLIENTS:
         return None
     still = [other for other in after.listeners if _owner(other) == _owner(one)]
     if (is_any or one.program.startswith(_RPC)) and _has_moved(one, before, still):

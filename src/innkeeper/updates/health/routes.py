@@ -60,7 +60,7 @@ def _no_default(gone: Route, was: Sequence[Route], now: Sequence[Route]) -> Find
     if gone.kind == "tunnel":
         why_not = "the other end of a tunnel may be away"
     elif gone.family == "ipv6" and any(_is_default(route, "ipv4") for route in was):
-        why_not = "routers announce it, and it has one for IPv4"
+        why_not = "routers announce it, and IPv4 is judged by itself"
     return _finding(gone, f"The guest has no default route for {_WORDS[gone.family]} any more", why_not)
 
 
