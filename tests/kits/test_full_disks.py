@@ -21,6 +21,8 @@ _DISK = """\
 mount -t tmpfs -o size=3m disk "$1" || exit
 mkdir -p "$1/run" "$1/proc/sys/kernel/random" "$1/etc/innkeeper/agent/update.d"
 [ -z "$2" ] || mount -t tmpfs -o size=16m memory "$1/run"
+mkdir "$1/proc/self"
+echo "disk / tmpfs rw 0 0" >"$1/proc/self/mounts"
 echo boot-1 >"$1/proc/sys/kernel/random/boot_id"
 echo made
 exec sleep infinity
@@ -101,7 +103,7 @@ async def test_an_update_that_fails_for_the_full_disk_says_so(small_guest: Small
     await session.start_task("", "u1", b"")
     task = await ended(session, "u1")
     assert (task.status, task.unchanged) == (UpdateStatus.FAILED, False)
-    assert task.text == "one failed (exit code 3): tar: No space left on device"
+    assert task.text == "one failed (exit code 3): tar: No space left on device; no room on / (3 MB)"
 
 
 async def test_its_end_is_told_where_there_is_no_memory_to_write_to(bare_guest: SmallGuest) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,38 @@ async def test_a_kit_says_of_a_guest_what_its_agent_says(guest: Path, shell: str
     assert dict(report.failed_checks).keys() == dict(told.failed_checks).keys() == {"shop"}
     assert 'it is "closed"' in report.failed_checks["shop"]
     assert abs(report.details.uptime - told.details.uptime) < 60
+
+
+_SERVER = """
+import os, socket, sys
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], os.fstat(server.fileno()).st_ino, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_file_that_is_called_like_a_socket_owns_no_port(guest: Path, shell: str) -> None:
+    """Anybody may open one, and name it as he likes: the port stays its server's."""
+    (guest / "till").symlink_to(sys.executable)
+    server = await asyncio.create_subprocess_exec(
+        guest / "till", "-I", "-S", "-c", _SERVER,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert server.stdout is not None
+    port, inode = (await server.stdout.readline()).decode().split()
+    names = (f"a -> socket:[{inode}]", f"b\nlrwx------ 1 0 0 64 Jan  1 00:00 5 -> socket:[{inode}]")
+    opened = [await asyncio.to_thread((guest / name).open, "w") for name in names]
+    try:
+        session = await session_with(LocalCommands(guest, dict(os.environ), SHELLS[shell]))
+        report = await session.health()
+    finally:
+        for file in opened:
+            file.close()
+        server.kill()
+        await server.wait()
+    assert report.details is not None
+    assert {one.program for one in report.details.listeners if one.port == int(port)} == {"till"}
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -243,6 +243,33 @@ def test_an_installer_that_fails_may_have_changed_the_guest(windows: Windows, gu
     assert not task.unchanged
 
 
+@pytest.mark.parametrize("code", [0, 0x80070070])
+def test_an_update_that_fills_the_disk_tells_how_it_ended(windows: Windows, guest: Guest, code: int) -> None:
+    """By the room that was kept, behind half a line for which there was none."""
+
+    def fill() -> None:
+        windows.files.free = 10
+
+    windows.updates = [
+        _cumulative(meanwhile=fill, install_code=code),
+        Update("KB9", "Another"),
+    ]
+    task = guest.updated()
+    assert (task.status, task.unchanged) == (
+        UpdateStatus.FAILED if code else UpdateStatus.SUCCESS,
+        False,
+    )
+    assert guest.ask("task", IDENTIFIER, "0")["task"] is not None
+    assert ("the disk is full (0x80070070)" in task.text) == bool(code)
+
+
+def test_a_name_that_apt_takes_for_remove_is_none_here_either(guest: Guest) -> None:
+    """A context is read alike by every guest."""
+    assert "which is not an update's name" in guest.refusal(
+        "start", "", IDENTIFIER, "1", stdin=b'{"packages": ["KB1-"]}'
+    )
+
+
 def test_a_refusal_of_the_agent_changes_nothing(windows: Windows, guest: Guest) -> None:
     """No installer ran: the plug is pulled on no guest for that, and another attempt may start it."""
     windows.updates = [_cumulative(install_code=0x80240017)]

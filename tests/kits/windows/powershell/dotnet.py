@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
+import random
 import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -40,9 +41,9 @@ class Machine(Protocol):
         """Take what is written to standard output."""
 
 
-def io_error(message: str) -> Thrown:
-    """Return the error of a file that another has."""
-    return Thrown(Error("io.ioexception", message, -2147024864))
+def io_error(message: str, result: int = -2147024864) -> Thrown:
+    """Return the error of a file that another has, or another one."""
+    return Thrown(Error("io.ioexception", message, result))
 
 
 class Files:
@@ -56,6 +57,8 @@ class Files:
         self.links: set[str] = set()
         self.held: set[str] = set()
         self.times: dict[str, dt.datetime] = {}
+        #: How many bytes more find room; ``None`` for any.
+        self.free: int | None = None
 
     def touch(self, path: str) -> None:
         """Note when it was written."""
@@ -64,6 +67,12 @@ class Files:
     def write(self, path: str, data: bytes) -> None:
         """Write a file."""
         assert path.rpartition("/")[0] in self.folders, path
+        had = len(self.content.get(path, b""))
+        if self.free is not None and len(data) - had > self.free:
+            self.content[path], self.free = data[: had + self.free], 0
+            raise io_error("There is not enough space on the disk.", -2147024784)
+        if self.free is not None:
+            self.free -= len(data) - had
         self.content[path] = data
         self.touch(path)
 
@@ -77,6 +86,7 @@ class Files:
         calls: dict[str, Callable[..., Value]] = {
             "exists()": lambda path: path in self.content,
             "open()": self.open,
+            "delete()": self._remove,
             "replace()": self._replace,
             "move()": self._move,
             "readalltext()": lambda path: self.content[path].decode(),
@@ -100,15 +110,25 @@ class Files:
             self.touch(path)
         return Stream(self, path, mode)
 
+    def _remove(self, path: str) -> None:
+        data = self.content.pop(path, b"")
+        if self.free is not None:
+            self.free += len(data)
+
     def _replace(self, fresh: str, path: str, backup: None) -> None:
         if path not in self.content:
             raise Unknown(f"Replace wants {path}")
-        self.write(path, self.content.pop(fresh))
+        self._remove(path)
+        self._take(fresh, path)
 
     def _move(self, fresh: str, path: str) -> None:
         if path in self.content:
             raise Unknown(f"Move wants no {path}")
-        self.write(path, self.content.pop(fresh))
+        self._take(fresh, path)
+
+    def _take(self, fresh: str, path: str) -> None:
+        self.content[path] = self.content.pop(fresh)
+        self.touch(path)
 
     def directory(self, name: str, given: list[Value]) -> Value:
         """Call a member of ``System.IO.Directory``."""
@@ -212,6 +232,14 @@ class Input:
     def copyto(self, memory: Memory) -> None:
         """Read all."""
         memory.data += self._data
+
+
+class Random:
+    """A ``System.Random``."""
+
+    def nextbytes(self, buffer: bytearray) -> None:
+        """Fill it."""
+        buffer[:] = random.randbytes(len(buffer))
 
 
 class Memory:
@@ -398,6 +426,7 @@ def new_object(name: str, given: list[Value]) -> Any:
         "system.text.stringbuilder": Letters,
         "system.collections.arraylist": ArrayList,
         "system.io.memorystream": Memory,
+        "system.random": Random,
         "system.security.accesscontrol.directorysecurity": Rules,
         "system.security.accesscontrol.filesystemaccessrule": lambda *parts: Record("rule"),
         "system.security.principal.securityidentifier": lambda sid: Record("sid", value=sid),

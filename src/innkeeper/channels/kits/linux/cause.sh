@@ -60,3 +60,12 @@ cause() {
         print cut(last)
     }'
 }
+
+# What is full, in words that follow a sentence about it.
+shortage() { # SENTENCE
+    case $1 in *"o space left on device"* | *"isk quota exceeded"* | *"not enough free space"*) ;; *) return ;; esac
+    awk '$3 ~ /^(ext[234]|xfs|btrfs|f2fs|jfs|reiserfs|zfs|bcachefs|vfat|tmpfs|overlay)$/ { print $2 }' "$R/proc/self/mounts" 2>/dev/null | sort -u | while read -r _place; do
+        within 10 df -P -k "$R$_place" 2>/dev/null | awk -v place="$_place" '
+            NR == 2 && $2 > 0 { left = $2 - $3; if (left < 4096 || left < $2 / 50) printf "; no room on %s (%.0f MB)\n", place, $2 * 1.024 / 1000 }'
+    done | head -n 5 | tr -d '\n'
+}

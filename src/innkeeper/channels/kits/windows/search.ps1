@@ -16,7 +16,7 @@ function Read-Options([byte[]] $Context) {
     if ($wishes -isnot [System.Management.Automation.PSCustomObject]) { return $options }
     if ($null -ne $wishes.packages) {
         foreach ($name in @($wishes.packages)) {
-            if ($name -isnot [string] -or $name -notmatch '\A[A-Za-z0-9][A-Za-z0-9+._:~-]{0,254}\z') {
+            if ($name -isnot [string] -or $name -notmatch '\A[A-Za-z0-9][A-Za-z0-9+._:~-]{0,254}(?<!-)\z') {
                 Stop-With "The context names '$(Limit-Text $name 80)', which is not an update's name."
             }
         }

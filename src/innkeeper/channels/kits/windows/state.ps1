@@ -10,6 +10,8 @@ $KeptRuns = 32
 $BeginSeconds = 300
 $AgainSeconds = 30
 $ReadBytes = 49152
+# What is kept of a disk that fills in the middle of an update, for the update's last words.
+$ReserveBytes = 524288
 
 # Make a directory of LocalSystem's and the administrators' alone; anybody may make one in ProgramData, so one
 # of somebody else's is refused.
@@ -99,8 +101,17 @@ function Get-Request([string] $Folder) {
 function New-Run([string] $Folder, $Request, [byte[]] $Context) {
     if ([System.IO.Directory]::Exists($Folder)) { [System.IO.Directory]::Delete($Folder, $true) }
     [void][System.IO.Directory]::CreateDirectory($Folder)
+    Save-Room $Folder
     Write-Whole (Join-Path $Folder 'context') $Context
     Write-Object (Join-Path $Folder 'request') $Request
+}
+
+# Keep room: of random bytes, which no volume compresses.
+function Save-Room([string] $Folder) {
+    $bytes = [byte[]]::new($ReserveBytes)
+    (New-Object System.Random).NextBytes($bytes)
+    $path = Join-Path $Folder 'reserve'
+    try { Write-Whole $path $bytes } catch [System.IO.IOException] { [System.IO.File]::Delete("$path.new") }
 }
 
 # Remove the oldest updates, but for those that are at work.
@@ -152,12 +163,24 @@ function Test-Held([string] $Folder) {
     }
 }
 
-# Append one event.
+# Append one event; on a full disk once more, into the room that was kept. Progress alone may be lost.
 function Write-Event([string] $Folder, $Told) {
-    $line = [System.Text.Encoding]::ASCII.GetBytes((Format-Json $Told) + "`n")
+    $line = (Format-Json $Told) + "`n"
+    try {
+        Add-Line $Folder $line
+    } catch [System.IO.IOException] {
+        if ($null -ne $Told.status -or $null -ne $Told.output) { return }
+        [System.IO.File]::Delete((Join-Path $Folder 'reserve'))
+        # Half a line may be there; ended, it is one that nobody can read.
+        Add-Line $Folder "`n$line"
+    }
+}
+
+function Add-Line([string] $Folder, [string] $Line) {
+    $bytes = [System.Text.Encoding]::ASCII.GetBytes($Line)
     $file = [System.IO.File]::Open((Join-Path $Folder 'events'), 'Append', 'Write', 'ReadWrite')
     try {
-        $file.Write($line, 0, $line.Length)
+        $file.Write($bytes, 0, $bytes.Length)
         $file.Flush($true)
     } finally {
         $file.Dispose()

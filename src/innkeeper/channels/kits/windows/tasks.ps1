@@ -136,7 +136,8 @@ function Invoke-Task([string] $Identifier, $Offset) {
     $from = [long]0
     if ($Offset -ne '-') {
         $from = [long]$Offset
-        Write-Object $mark @{ offset = $from }
+        # On a full disk a service that was restarted hears some lines twice.
+        try { Write-Object $mark @{ offset = $from } } catch [System.IO.IOException] { $from = [long]$Offset }
     } else {
         $last = Read-Object $mark
         if ($null -ne $last) { $from = [long]$last.offset }
