@@ -88,7 +88,11 @@ put() { # FILE
     give_room_back && put_content "$1"
 }
 
-put_content() { printf '%s' "${_content:+$_content$NL}" | cat 2>/dev/null >"$1.new" && mv -f "$1.new" "$1"; }
+put_content() {
+    printf '%s' "${_content:+$_content$NL}" | cat 2>/dev/null >"$1.new" && mv -f "$1.new" "$1" && return
+    rm -f "$1.new"
+    return 1
+}
 
 # The same, and on the disk before anything else is done.
 put_durably() {
