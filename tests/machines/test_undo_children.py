@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from innkeeper.errors import ErrorCode, HypervisorError, MachineUnfit
 from innkeeper.hypervisor.files import LocalFiles
 from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.failures import Failure, Failures
 from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.disks import ImageUser
+from innkeeper.machines.undo import children
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.fitness import UndoRules, examine, plan_undo_point
 from innkeeper.machines.undo.point import UndoPoint
@@ -68,8 +71,14 @@ async def test_a_clone_made_meanwhile_stops_the_merge_and_not_the_way_back(inn: 
 
 
 async def another_host(inn: Inn, name: str) -> SimulatedHost:
-    """One more host of this computer, with one machine."""
-    host = simulated_host(inn.directory / name, clock=inn.clock, publish=inn.events.append, threads=False)
+    """One more host of the same computer, with one machine."""
+    host = simulated_host(
+        inn.directory / name,
+        clock=inn.clock,
+        publish=inn.events.append,
+        threads=False,
+        computer=inn.host.files.computer,
+    )
     await host.connection.open()
     return dataclasses.replace(host, name=name)
 
@@ -105,6 +114,38 @@ async def test_a_host_that_is_away_is_named_and_one_of_another_computer_is_not_a
         await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules(), [inn.host, silent])
     far = dataclasses.replace(silent, name="far", files=Far())
     await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules(), [inn.host, far])
+
+
+async def test_a_host_that_never_answers_is_named_too(inn: Inn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its daemon has taken the call, and nothing comes back: the machines of others are not held up by it."""
+
+    class Hung:
+        async def users(self, _path: str) -> Sequence[ImageUser]:
+            await asyncio.Event().wait()
+            raise AssertionError("nobody sets it")
+
+    monkeypatch.setattr(children, "OTHERS_SECONDS", 0.01)
+    hung: Any = Hung()
+    silent = dataclasses.replace(inn.host, name="silent", disks=hung)
+    with pytest.raises(MachineUnfit, match=r"silent stands on .* The host silent does not answer") as caught:
+        await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules(), [inn.host, silent])
+    assert caught.value.code is ErrorCode.ERROR_ONLY_IF_CONNECTED
+
+
+async def test_a_simulated_host_is_a_computer_of_its_own(inn: Inn) -> None:
+    """One that hangs holds up nobody else's machines."""
+    failures = Failures(clock=inn.clock)
+    failures.put("cellar", Failure.AWAY)
+    cellar = simulated_host(
+        inn.directory / "cellar",
+        clock=inn.clock,
+        publish=inn.events.append,
+        name="cellar",
+        threads=False,
+        failures=failures,
+    )
+    await cellar.connection.open()
+    await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules(), [inn.host, cellar])
 
 
 async def test_an_image_that_other_computers_may_have_is_told(inn: Inn) -> None:

@@ -18,9 +18,9 @@ from innkeeper.tasks.clock import FakeClock
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.endings import KEEP, ROLL_BACK
 from innkeeper.updates.outcome import Outcome
-from innkeeper.updates.phase import Phase, Run
+from innkeeper.updates.phase import NEIGHBOUR_SECONDS, Phase, Run
 from innkeeper.updates.phases import FORWARD
-from innkeeper.wire.events import Json
+from innkeeper.wire.events import EventKind, Json
 from tests.updates import inn as inns
 from tests.updates.inn import IDENTIFIER, Inn
 
@@ -162,17 +162,19 @@ async def test_an_update_that_never_reached_its_guest_is_not_started(far: Far) -
     assert IDENTIFIER not in far.inn.guest_disk().journal
 
 
-@pytest.mark.parametrize("title", ["Checking the machine", "Checking the disks"])
-async def test_another_host_of_the_computer_that_is_away_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, title: str
-) -> None:
-    """Whether its machines stand on the disks is not known without it: that is no failure of the update."""
+async def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float = _AWAY_SECONDS) -> Far:
+    """An inn with a machine, and another host of its computer behind the wire."""
     inn = Inn(tmp_path)
-    wire = Wire(inn.clock)
+    wire = Wire(inn.clock, seconds)
     record = Run._record
     await inn.open()
     neighbour = simulated_host(
-        tmp_path / "neighbour", clock=inn.clock, publish=inn.publish, threads=False, name="neighbour"
+        tmp_path / "neighbour",
+        clock=inn.clock,
+        publish=inn.publish,
+        threads=False,
+        name="neighbour",
+        computer=inn.host.files.computer,
     )
     await neighbour.connection.open()
     neighbour = wire.before(neighbour)
@@ -184,6 +186,41 @@ async def test_another_host_of_the_computer_that_is_away_is_waited_for(
 
     monkeypatch.setattr(Run, "_record", cutting)
     await inn.add(MachineState.RUNNING)
-    far = Far(inn, wire)
+    return Far(inn, wire)
+
+
+@pytest.mark.parametrize("title", ["Checking the machine", "Checking the disks"])
+async def test_another_host_of_the_computer_that_is_away_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, title: str
+) -> None:
+    """Whether its machines stand on the disks is not known without it: that is no failure of the update."""
+    far = await beside(tmp_path, monkeypatch)
     assert await far.verdict(title) is Verdict.KEPT
-    assert inn.leftovers() == []
+    assert far.inn.leftovers() == []
+
+
+async def test_an_update_is_put_off_where_another_host_of_the_computer_stays_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is touched yet: its place is given back long before the window ends, and it is tried again."""
+    far = await beside(tmp_path, monkeypatch, seconds=1e6)
+    inn, began = far.inn, far.inn.clock.now()
+    assert await far.verdict("Checking the machine") is Verdict.NOT_STARTED
+    assert (inn.clock.now() - began).total_seconds() < 2 * NEIGHBOUR_SECONDS
+    booking = await inn.booking()
+    assert booking.is_waiting
+    told = next(event for event in inn.events if event.kind is EventKind.UPDATE_PUT_OFF)
+    assert "Whether a machine of neighbour stands on" in str(told.data["reason"])
+
+
+async def test_a_window_that_ends_meanwhile_names_the_other_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The update is in, and what a merge would change is not known: it is rolled back."""
+    far = await beside(tmp_path, monkeypatch, seconds=1e6)
+    assert await far.verdict("Checking the disks") is Verdict.ROLLED_BACK
+    reason = (await far.inn.booking()).reason
+    assert "Whether a machine of neighbour stands on" in reason
+    assert "Its window closes" in reason
+    assert IDENTIFIER not in far.inn.guest_disk().journal
+    assert far.inn.leftovers() == []

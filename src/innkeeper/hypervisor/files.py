@@ -37,7 +37,7 @@ class LocalFiles:
     """The image files of this computer; blocking calls run in threads."""
 
     #: Hosts whose files are this computer's share them.
-    computer = ""
+    computer: str = ""
 
     async def identity(self, path: str) -> FileIdentity | None:
         """``None`` where there is no such file."""

@@ -59,10 +59,10 @@ async def _asked(
     return asked
 
 
-async def ask(host: Host, question: Callable[[Host], Awaitable[T]]) -> T:
+async def ask(host: Host, question: Callable[[Host], Awaitable[T]], seconds: float = _ANSWER_SECONDS) -> T:
     """Ask one host. Raises ``HypervisorError`` (ERROR_ONLY_IF_CONNECTED) where it says nothing."""
     try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with asyncio.timeout(seconds):
             return await question(host)
     except TimeoutError:
         raise HypervisorError(

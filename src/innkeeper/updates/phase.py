@@ -42,6 +42,8 @@ DECIDE = "decide"
 
 #: Between two looks whether a host that is away is back.
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
+#: So long an update that has touched nothing waits for another host on its machine's computer.
+NEIGHBOUR_SECONDS = 900.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -384,6 +386,7 @@ class Run:
     async def _on_a_host_that_answers(self, phase: Phase) -> Facts | None:
         """Do the work, and again where the host was away in the middle: what has begun is found begun."""
         answered, gone = 0, self._gone_seconds
+        began = self.clock.monotonic()
         while True:
             work = phase.work(self)
             try:
@@ -396,7 +399,7 @@ class Run:
             except MachineUnfit as error:
                 if not is_away(error):
                     raise
-                await self._interruptible(self._rest_for_a_neighbour(error))
+                await self._wait_for_a_neighbour(error, began)
                 continue
             await self._interruptible(self._until_the_host_answers())
             gone = 0.0  # the time for which the host was away counts for nothing
@@ -425,6 +428,21 @@ class Run:
         self.task.log(
             f"{self.hypervisor.name} is away, and is waited for. {error.sentence}", LogLevel.WARNING
         )
+
+    async def _wait_for_a_neighbour(self, error: MachineUnfit, began: float) -> None:
+        """Wait a moment for another host on the same computer; in the end, raise a ``Stop`` that names it.
+
+        Where nothing is touched yet, the update is put off then; else its window's end rolls it back.
+        """
+        is_untouched = self.plan is None
+        try:
+            await self._interruptible(self._rest_for_a_neighbour(error))
+        except Stop as stop:
+            if stop.cause is not Cause.WINDOW_END:
+                raise
+            raise _neighbour_silent(error, is_untouched, *stop.reasons) from None
+        if is_untouched and self.clock.monotonic() - began >= NEIGHBOUR_SECONDS:
+            raise _neighbour_silent(error, is_untouched) from error
 
     async def _rest_for_a_neighbour(self, error: MachineUnfit) -> None:
         """Wait before another host on the machine's computer, which may use its disks too, is asked again."""
@@ -500,6 +518,16 @@ def _window_end(stop_at: dt.datetime) -> Stop:
         f"Its window closes, and after {stop_at:%H:%M:%S} UTC there is only time to roll back.",
         code=ErrorCode.ERROR_CANCELLED,
         advice="Lengthen the window, or book the update for a longer one.",
+    )
+
+
+def _neighbour_silent(error: MachineUnfit, is_untouched: bool, *more: str) -> Stop:
+    return Stop(
+        Cause.NOT_PREPARED if is_untouched else Cause.WINDOW_END,
+        error.sentence,
+        *more,
+        code=error.code,
+        advice=error.advice,
     )
 
 

@@ -17,8 +17,9 @@ T = TypeVar("T")
 class FakeFiles(LocalFiles):
     """The simulated disks' files: their overlays have a format of their own."""
 
-    def __init__(self, simulation: Simulation, *, threads: bool) -> None:
+    def __init__(self, simulation: Simulation, *, computer: str, threads: bool) -> None:
         self._simulation = simulation
+        self.computer = computer
         self._threads = threads
 
     async def image_hindrance(

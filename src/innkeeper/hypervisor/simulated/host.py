@@ -56,12 +56,14 @@ def simulated_host(
     actor: Actor = _NOBODY,
     failures: Failures | None = None,
     fence: Fence = OPEN,
+    computer: str | None = None,
 ) -> SimulatedHost:
     """Make a host of simulated machines below one directory; it is yet to be opened.
 
     Several services may open one directory: ``actor`` says which one this is, and ``fence`` stands before
     its acts. ``threads``: file calls run in
-    threads. Without, time cannot pass inside of one.
+    threads. Without, time cannot pass inside of one. ``computer``: where other hosts share its files; else it
+    is a computer of its own.
     """
     simulation = Simulation(
         directory,
@@ -92,7 +94,9 @@ def simulated_host(
         backups=SimulatedBackups(simulation),
         state_files=FencedStateFiles(SimulatedStateFiles(simulation), fence),
         disks=SimulatedDisks(simulation),
-        files=FakeFiles(simulation, threads=threads),
+        files=FakeFiles(
+            simulation, computer=str(directory) if computer is None else computer, threads=threads
+        ),
         images=images,
         screens=FakeScreens(simulation),
         console_logs=SimulatedConsoleLogs(simulation),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 
 from innkeeper.errors import ErrorCode, HypervisorError, MachineUnfit
+from innkeeper.machines.asking import ask
 from innkeeper.machines.ports.disks import ImageUser
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.image_files import FileIdentity
@@ -15,6 +16,8 @@ from innkeeper.machines.undo.overlay_names import run_of
 _THIS_COMPUTER = ""
 #: How many images and folders that could not be looked at are named.
 _MOST_SENTENCES = 3
+#: A look at another host reads all its definitions and their folders; one that takes longer is silent.
+OTHERS_SECONDS = 60.0
 
 
 class Users:
@@ -104,20 +107,26 @@ async def _on_another_host(
     Raises ``MachineUnfit`` where that host is away and on this computer: nobody knows then what a merge would
     change. One that is away on another computer is noted as not seen, and keeps nobody from being maintained.
     """
-    base, at = image
     try:
-        if base.startswith("/") and not await _is_on(host, base, at, other):
-            return ()
-        return [user for user in await known.of(other, base) if user.machine or user.unseen]
+        return await ask(other, lambda other: _users_there(host, image, other, known), OTHERS_SECONDS)
     except HypervisorError as error:
         if other.files.computer != host.files.computer:
             return [ImageUser(image=f"a machine of {other.name}", unseen=error.sentence)]
         raise MachineUnfit(
-            f"Whether a machine of {other.name} stands on {base} too is not known: {error.sentence}",
+            f"Whether a machine of {other.name} stands on {image[0]} too is not known: {error.sentence}",
             machine=machine,
             code=error.code,
             advice=f"See that the host {other.name} answers, or take it out of the settings.",
         ) from error
+
+
+async def _users_there(
+    host: Host, image: tuple[str, FileIdentity | None], other: Host, known: Users
+) -> Sequence[ImageUser]:
+    base, at = image
+    if base.startswith("/") and not await _is_on(host, base, at, other):
+        return ()
+    return [user for user in await known.of(other, base) if user.machine or user.unseen]
 
 
 async def _is_on(host: Host, path: str, at: FileIdentity | None, other: Host) -> bool:
