@@ -72,7 +72,8 @@ http://innkeeper/v1/machines`.
   again within 24 hours, it is answered as the first time, with `Idempotent-Replayed: true`; also after the
   service was killed. A refused request gives its key back. Another request under the same key answers 422.
   Where the service broke off in the middle of the first, 409 says that nobody knows how it came out.
-- `/livez` and `/readyz` answer 200, or 503 with what is lacking; `/metrics` are the service's figures for
+- `/livez` and `/readyz` answer 200, or 503 with what is lacking (a database that is away, or that
+  somebody else holds so that nothing can be written); `/metrics` are the service's figures for
   Prometheus. A loop of the service (the scheduler, the trigger agent) that fails is logged and restarted:
   `/readyz` stays 200 and names it after `degraded:`, and `GET /v1/health` tells what it failed of.
 - `.` and `..` as an identifier are sent as `%2E` and `%2E%2E`, for no part of a path to resolve them.

@@ -10,7 +10,7 @@ from tests.faults.fault import Fault, by_program, by_tests
 FAULTS: Sequence[Fault] = (
     Fault(
         name="locked store",
-        promise="It lives, waits with what it writes, and goes on by itself.",
+        promise="It lives, is not ready, waits with what it writes, and goes on by itself.",
         trial=trials.locked_store,
     ),
     by_tests(

@@ -95,7 +95,8 @@ def locked_store() -> Seen:
             livez, readyz = _answers(service, "/livez"), _answers(service, "/readyz")
             during = f"while it was locked: livez {livez}, readyz {readyz}"
             other.execute("ROLLBACK")
-        return _verdict(service, during)
+        seen = _verdict(service, during)
+        return Seen(holds=bool(seen.holds and livez == "200" and readyz == "503"), words=seen.words)
 
 
 def paused_service() -> Seen:
@@ -115,7 +116,8 @@ def no_descriptors() -> Seen:
         resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (held + 2, hard))
         with _connections(service, 40) as opened:
             time.sleep(_SECONDS / 3)
-            during = f"{opened} connections for 2 descriptors"
+            said = service.log.read_text().count("event=out_of_descriptors ")
+            during = f"{opened} connections for 2 descriptors: said {said} times"
         resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (hard, hard))
         return _verdict(service, during)
 

@@ -23,6 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.servers.acting import acted_on
+from innkeeper.store import tables
 from innkeeper.store.commits import Commits
 from innkeeper.store.former_servers import refuse_former_servers
 from innkeeper.store.grouped import GroupedWrites, RowChange
@@ -128,8 +129,13 @@ class Database:
             await self._reads.until_done(lambda: self._in(self._readers, self._look))
 
     async def probe(self) -> None:
-        """Ask the database something, or write where writing failed last. Raises ``StoreAway``."""
-        if self._writes.trouble:
+        """Ask the database something, and whether it can be written to. Raises ``StoreAway``.
+
+        A file that somebody holds is still read. Of a server a write is tried where writing failed last.
+        """
+        if self.is_sqlite:
+            await self.write(_lock_alone, lazily=True)
+        elif self._writes.trouble:
             await self.write(_nothing)
         await self.read(_nothing)
 
@@ -315,6 +321,11 @@ class Database:
 
 def _nothing(connection: sa.Connection) -> None:
     connection.execute(sa.select(1))
+
+
+def _lock_alone(connection: sa.Connection) -> None:
+    """Take the lock of a writer, and write no row: nothing is synchronised then."""
+    connection.execute(sa.delete(tables.servers).where(sa.false()))
 
 
 def upsert(connection: sa.Connection, table: sa.Table, row: Mapping[str, object]) -> None:
