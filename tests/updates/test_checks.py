@@ -277,6 +277,51 @@ async def test_a_change_is_looked_at_soon_after(inn: Inn) -> None:
     await asyncio.wait({loop})
 
 
+async def test_a_host_that_answers_again_is_looked_at_again(inn: Inn) -> None:
+    """No event says so where the connection held: neither of its own machines, nor of those beside it."""
+    for name in ("web-1", "web-2"):
+        await inn.add(MachineState.TURNED_OFF, name=name)
+    is_hung = True
+
+    async def users(path: str) -> object:
+        if is_hung:
+            raise HypervisorError("It hangs.", code=ErrorCode.ERROR_ONLY_IF_CONNECTED)
+        return ()
+
+    async def list_nothing() -> Sequence[Machine]:
+        if is_hung:
+            raise HypervisorError("It hangs.", code=ErrorCode.ERROR_ONLY_IF_CONNECTED)
+        return ()
+
+    async def users_of(paths: Sequence[str]) -> object:
+        return {path: await users(path) for path in paths}
+
+    disks: Any = Instead(inn.host.disks, users=users, users_of=users_of)
+    inventory: Any = Instead(inn.host.inventory, list=list_nothing)
+    beside = dataclasses.replace(inn.host, name="beside", disks=disks, inventory=inventory)
+    machines = Machines(
+        hypervisors=[inn.host, beside], tasks=inn.tasks, clock=inn.clock, run_has_merged=_no_run_has
+    )
+    checks = Checks(machines=machines, agents=inn.agents, policy=inn.policy, clock=inn.clock, pace=inn.clock)
+    loop = asyncio.create_task(checks.run())
+
+    async def until_they_say(wanted: bool, seconds: float) -> None:
+        end = inn.clock.monotonic() + seconds
+        while inn.clock.monotonic() < end:
+            found = [checks.last(inn.key(name)) for name in ("web-1", "web-2")]
+            if all(check is not None and check.can_be_maintained is wanted for check in found):
+                return
+            await asyncio.sleep(0.01)
+            await inn.pass_time()
+        raise AssertionError(found)
+
+    await until_they_say(False, 600)
+    is_hung = False
+    await until_they_say(True, 300)
+    loop.cancel()
+    await asyncio.wait({loop})
+
+
 async def test_a_check_says_which_kind_of_roll_back_a_machine_gets(tmp_path: Path) -> None:
     """The running moment where memory will be kept, with its pause; else why not."""
     inn = Inn(tmp_path, dataclasses.replace(PATIENT, undo_point=UndoPointPolicy.MEMORY))

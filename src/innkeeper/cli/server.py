@@ -68,7 +68,7 @@ def retire(
     if retired.alive and not yes:
         raise InvalidArgument(
             f"{retired.name} is not retired: it lives, looks after {_hosts(retired) or 'no host'}, and has "
-            f"{retired.in_flight} tasks in flight.",
+            f"{_in_flight(retired)}.",
             code=ErrorCode.ERROR_BUSY,
             advice=f"Drain it first: innkeeper server drain {retired.name} --wait; or confirm with --yes.",
         )
@@ -90,11 +90,15 @@ class _Waiting:
         """Print what it has still to do and to hand over."""
         waits = [f"{host.name}: {host.reason}" for host in server.keeps if not host.stays]
         if server.in_flight:
-            waits.append(f"{server.in_flight} tasks in flight.")
+            waits.append(f"{_in_flight(server)}.")
         if waits != self._last:
             for each in waits:
                 self._session.note(f"Waiting for {server.name}. {each}")
         self._last = waits
+
+
+def _in_flight(server: ServerMessage) -> str:
+    return f"{server.in_flight} {'task' if server.in_flight == 1 else 'tasks'} in flight"
 
 
 def _answer(session: Session, server: ServerMessage) -> None:

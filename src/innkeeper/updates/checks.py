@@ -48,6 +48,10 @@ _AT_ONCE: Final = 2
 _A_RUN: Final = 99_999_999
 #: Without any event, all machines are looked at again after this.
 _EVERY_SECONDS: Final = 900.0
+#: Where a host did not answer, it is tried again after this.
+_AGAIN_SECONDS: Final = 30.0
+#: The errors that say so, of the machine's own host or of another on its computer.
+_NO_ANSWER: Final = (ErrorCode.ERROR_ONLY_IF_CONNECTED, ErrorCode.VM_E_TIMED_OUT)
 #: What changes together is looked at together.
 _GATHER_SECONDS: Final = 2.0
 
@@ -128,6 +132,9 @@ class Checks:
         self._looking: asyncio.Task[Checked] | None = None
         self._changed: set[str] = set()
         self._looked_at = float("-inf")
+        self._tried_at = float("-inf")
+        #: The hosts that did not answer when all machines were last looked at.
+        self._silent: frozenset[str] = frozenset()
         self._woken = Signal(is_set=True)
 
     # Questions
@@ -171,15 +178,17 @@ class Checks:
     async def run(self) -> None:
         """Look at all machines from time to time, and at those that have changed soon after."""
         while True:
-            await self._woken.wait_within(self._pace, _EVERY_SECONDS)
+            waits = self._silent or self._unanswered()
+            await self._woken.wait_within(self._pace, _AGAIN_SECONDS if waits else _EVERY_SECONDS)
             await self._pace.sleep(_GATHER_SECONDS)
             self._woken.clear()
             changed, self._changed = self._changed, set()
             if self._pace.monotonic() - self._looked_at >= _EVERY_SECONDS:
-                self._looked_at = self._pace.monotonic()
-                await self.all()
+                await self._look_anew()
             else:
                 await self._look_at(changed)
+                if await self._is_answered_again():
+                    await self._look_anew()
 
     def on_event(self, event: Event) -> None:
         """Heed what may have changed an answer."""
@@ -189,6 +198,28 @@ class Checks:
         elif (name := _machine_of(event)) is not None:
             self._changed.add(name)
             self._woken.set()
+
+    async def _look_anew(self) -> None:
+        self._looked_at = self._tried_at = self._pace.monotonic()
+        await self.all()
+
+    def _unanswered(self) -> Mapping[str, str]:
+        """A machine for each host, of which the last look had to say that some host did not answer."""
+        return {check.host: key for key, check in self._last.items() if _is_unanswered(check)}
+
+    async def _is_answered_again(self) -> bool:
+        """Whether a host answers again that did not: no event says so of one whose connection held."""
+        if self._pace.monotonic() - self._tried_at < _AGAIN_SECONDS:
+            return False
+        self._tried_at = self._pace.monotonic()
+        silent = [host for name, host in self._machines.hosts.items() if name in self._silent]
+        listed = await asyncio.gather(*map(self._listed, silent))
+        unanswered = self._unanswered()
+        await self._look_at({*unanswered.values()})
+        again = [self._last.get(key) for key in unanswered.values()]
+        return any(not isinstance(found, Silent) for found in listed) or any(
+            check is None or not _is_unanswered(check) for check in again
+        )
 
     async def _look_at(self, names: set[str]) -> None:
         for name in sorted(names):
@@ -210,6 +241,7 @@ class Checks:
         )
         found = [check for checks in answers if not isinstance(checks, Silent) for check in checks]
         self._last = {check.key: check for check in found}
+        self._silent = frozenset(answer.host for answer in answers if isinstance(answer, Silent))
         return Checked(
             machines=tuple(sorted(found, key=lambda check: (check.machine, check.host))),
             silent=tuple(answer for answer in answers if isinstance(answer, Silent)),
@@ -348,6 +380,10 @@ class Checks:
             code=ErrorCode.VM_E_TIMED_OUT,
             advice="See whether libvirt on it answers: innkeeper host list",
         )
+
+
+def _is_unanswered(check: Check) -> bool:
+    return any(obstacle.error.code in _NO_ANSWER for obstacle in check.obstacles)
 
 
 async def _remarks(host: Host, machine: Machine, found: Examination) -> Sequence[str]:
