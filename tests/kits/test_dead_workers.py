@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,35 @@ async def test_a_worker_that_comes_after_it_was_given_up_does_nothing(guest: Pat
     assert told is not None
     assert (told.status, told.unchanged) == (UpdateStatus.FAILED, True)
     assert (directory / "worker").is_dir()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_worker_that_comes_as_it_is_given_up_is_not_dead(guest: Path, shell: str) -> None:
+    """It took its place between two looks for it: an update that ran was told to have changed nothing."""
+    session = await session_with(LocalCommands(guest, dict(os.environ), SHELLS[shell]))
+    directory = _begun(guest)
+    since = directory / "since"
+    since.unlink()
+    os.mkfifo(since)
+    worker = await asyncio.create_subprocess_exec("sleep", "100")
+    stat = Path(f"/proc/{worker.pid}/stat").read_text()
+
+    def come() -> None:
+        while worker.returncode is None:
+            # It opens when the kit has seen no worker, and asks how long it waits; and once more too often.
+            with contextlib.suppress(BrokenPipeError), since.open("w") as asked:
+                (directory / "worker").mkdir(exist_ok=True)
+                (directory / "pid").write_text(
+                    f"{worker.pid} {stat.rpartition(') ')[2].split()[19]} {_BOOT}\n"
+                )
+                asked.write(f"{_BOOT} 100\n")
+
+    threading.Thread(target=come, daemon=True).start()
+    told = await session.task("u1")
+    worker.kill()
+    await worker.wait()
+    assert told is not None
+    assert not told.status.is_final
 
 
 @pytest.mark.parametrize("shell", SHELLS)

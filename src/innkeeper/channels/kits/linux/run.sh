@@ -51,40 +51,41 @@ is_overdue() {
 # How a step ended; settles what has died meanwhile. Sets END (empty while it goes on), UNCHANGED and TEXT.
 look_at() {
     END= UNCHANGED=false TEXT=
-    if [ ! -s "$1/end" ]; then
+    if [ -s "$1/end" ]; then
+        :
+    elif [ -e "$1/pid" ]; then
         # Asked before its end is read: a worker that ends between has written one.
-        if [ -e "$1/pid" ]; then is_held "$1" && return; else is_overdue "$1" || return; fi
-        if [ ! -s "$1/end" ]; then
-            settle_dead "$1"
-        fi
-    fi
-    if [ ! -s "$1/end" ]; then
+        is_held "$1" && return
+        [ -s "$1/end" ] || settle_dead "$1"
         # A full disk takes down no end; a worker that is gone has come to it all the same.
-        [ -e "$1/pid" ] && END=failed TEXT="The program that does it has died, and the disk is full."
-        return 0
+        [ -s "$1/end" ] || END=failed TEXT="The program that does it has died, and the disk is full."
+    elif is_overdue "$1"; then
+        give_up "$1"
     fi
-    { read -r END; read -r UNCHANGED; IFS= read -r TEXT; } <"$1/end"
+    [ ! -s "$1/end" ] || { read -r END; read -r UNCHANGED; IFS= read -r TEXT; } <"$1/end"
 }
 
+# Of a step whose worker is gone.
 settle_dead() {
-    _boot=
-    if [ -e "$1/pid" ]; then
-        read -r _pid _start _boot <"$1/pid"
-        if [ "$_boot" != "$(boot_id)" ]; then
-            _words="The guest went down in the middle of it."
-        else
-            _words="The program that does it has died."
-        fi
-        if [ -e "$1/acting" ]; then _same=false; else _same=true; fi
-        printf 'failed\n%s\n%s\n' $_same "$_words" | put_end "$1"
+    read -r _pid _start _boot <"$1/pid"
+    if [ "$_boot" != "$(boot_id)" ]; then
+        _words="The guest went down in the middle of it."
     else
-        read -r _boot _up 2>/dev/null <"$1/since"
-        # In this boot its worker may still come: whoever has the worker's place decides. One that was killed as
-        # it took it has told nobody who it is.
-        [ "$_boot" != "$(boot_id)" ] || mkdir "$1/worker" 2>/dev/null || is_old "$1/worker" || return 0
-        printf 'failed\ntrue\n%s\n' "It never began: the guest went down, or could start no program." | put_end "$1"
-        is_held "$1" && rm -f "$1/end"
+        _words="The program that does it has died."
     fi
+    if [ -e "$1/acting" ]; then _same=false; else _same=true; fi
+    printf 'failed\n%s\n%s\n' $_same "$_words" | put_end "$1"
+}
+
+# Of a step whose worker has not come in time, and may do so at this very moment.
+give_up() {
+    _boot=
+    read -r _boot _up 2>/dev/null <"$1/since"
+    # In this boot whoever has the worker's place decides. One that was killed as it took it has told nobody who
+    # it is.
+    [ "$_boot" != "$(boot_id)" ] || mkdir "$1/worker" 2>/dev/null || is_old "$1/worker" || return 0
+    printf 'failed\ntrue\n%s\n' "It never began: the guest went down, or could start no program." | put_end "$1"
+    is_held "$1" && rm -f "$1/end"
     return 0
 }
 
