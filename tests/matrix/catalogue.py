@@ -383,7 +383,7 @@ _WHOLE = (
     ),
     Case(
         name="initramfs", story="an initramfs that was cut in the middle: the kernel panics", verdict=_BACK,
-        says="Its console said: “Kernel panic - not syncing: VFS: Unable to mount root fs", is_whole=True,
+        says="Its console said: “Kernel panic - not syncing: No working init found", is_whole=True,
         installed=(_SHOP,),
         offered=(shop("2.0", after="for one in /boot/initrd.img-*; do truncate -s 1M $one; done; " + _REBOOT_DUE),),
     ),
