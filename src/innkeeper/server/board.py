@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import bisect
 import dataclasses
+import datetime as dt
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from innkeeper.channels.ports import GuestAgents
@@ -18,6 +19,7 @@ from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.server.http.conditional import tag_of
 from innkeeper.server.messages import machine_message, verdict_of
+from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task, TaskFilter
 from innkeeper.updates.checks import Check, Checks
@@ -56,18 +58,26 @@ class Notice:
     check: Check | None = None
     #: What a roll back of an update would bring it back to.
     roll_back: RollBack | None = None
+    #: When it was seen last, where its host does not answer; ``None`` where it does.
+    as_of: dt.datetime | None = None
     _responses: dict[Role, tuple[bytes, str]] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
     )
 
     def is_current(
-        self, machine: Machine, way: GuestWay | None, task_id: int | None, check: Check | None
+        self,
+        machine: Machine,
+        way: GuestWay | None,
+        task_id: int | None,
+        check: Check | None,
+        as_of: dt.datetime | None,
     ) -> bool:
         """Whether the cached description still matches the machine."""
         return (
             (self.machine is machine or self.machine == machine)
             and self.way is way
             and self.task_id == task_id
+            and self.as_of == as_of
             and verdict_of(self.check) == verdict_of(check)
         )
 
@@ -88,6 +98,7 @@ class Notice:
             verdict=verdict_of(self.check if self.task_id is None else None),
             allowed=allowed,
             roll_back=self.roll_back,
+            as_of=self.as_of,
         )
 
 
@@ -95,7 +106,8 @@ class Board:
     """Cache of the machines of all hosts, for reads that come again and again.
 
     Events say which have changed, and those alone are asked for; what no event tells of is seen within two
-    seconds while somebody reads. Lives on the event loop.
+    seconds while somebody reads. Machines of a host that does not answer stay as they were seen last. Lives
+    on the event loop.
     """
 
     def __init__(
@@ -106,9 +118,14 @@ class Board:
         tasks: Tasks,
         checks: Checks,
         roll_back_of: Callable[[Machine], RollBack],
+        wall_clock: Clock,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``roll_back_of`` says what a roll back of an update would bring a machine back to."""
+        """``roll_back_of`` says what a roll back of an update would bring a machine back to.
+
+        ``wall_clock`` says when hosts answered last.
+        """
+        self._wall_clock = wall_clock
         self._roll_back_of = roll_back_of
         self._machines = machines
         self._agents = agents
@@ -132,6 +149,8 @@ class Board:
         #: Those that the last look which has come to its end was for.
         self._looked_through: frozenset[str] = frozenset()
         self._listed: frozenset[str] = frozenset()
+        #: When each host here answered a look last.
+        self._answered: dict[str, dt.datetime] = {}
         #: No machine has come or gone since.
         self._is_whole = False
         self._looking: asyncio.Task[None] | None = None
@@ -218,6 +237,11 @@ class Board:
         """Whether a host has answered a look at all hosts that began after a moment."""
         return host in self._listed and self._looked_at >= since
 
+    @property
+    def met(self) -> Collection[str]:
+        """The ids of the hosts here that have answered a look: of others here it has no machines."""
+        return {host.id for name, host in self._machines.hosts.items() if name in self._answered}
+
     def look_again(self) -> None:
         """Believe nothing of what was seen: machines have become namesakes, or are so no longer."""
         self._is_whole = False
@@ -246,7 +270,7 @@ class Board:
         return self._looking
 
     async def _look_at_all(self) -> None:
-        began, self._is_whole = self._clock(), True
+        began, at, self._is_whole = self._clock(), self._wall_clock.now(), True
         self._looked_for = hosts = frozenset(self._machines.hosts)
         self._changed.clear()
         self._changed_since.clear()
@@ -264,8 +288,10 @@ class Board:
                 await asyncio.sleep(0)
             seen.add(self._put(machine).machine.key)
         # With the order, which readers go by, and no wait in between.
+        self._answered |= dict.fromkeys(listed, at)
+        self._answered = {name: at for name, at in self._answered.items() if name in self._machines.hosts}
         for key in [key for key in self._notices if key not in seen]:
-            self._forget(key)
+            self._keep_or_forget(key, listed)
         self._changed |= self._changed_since
         self._sort()
         self._looked_at, self._looked_through, self._listed = began, hosts, listed
@@ -291,6 +317,14 @@ class Board:
                 self._put(machine)
         self._sort()
 
+    def _keep_or_forget(self, key: str, listed: Collection[str]) -> None:
+        """Keep a machine as it was seen last while its host is here, and does not answer."""
+        machine = self._notices[key].machine
+        if machine.host in listed or machine.host not in self._answered:
+            self._forget(key)
+        else:
+            self._put(machine, as_of=self._answered[machine.host])
+
     def _forget(self, name: str) -> None:
         if self._notices.pop(name, None) is not None:
             self._moved.add(name)
@@ -307,7 +341,7 @@ class Board:
 
     # One notice
 
-    def _put(self, machine: Machine) -> Notice:
+    def _put(self, machine: Machine, *, as_of: dt.datetime | None = None) -> Notice:
         key = machine.key
         task_id, kind = self._holders.get(lock_of(key), (None, None))
         state = visible_state(machine.state, kind)
@@ -316,7 +350,7 @@ class Board:
         way = self._agents.way(key)
         known = self._notices.get(key)
         check = self._checks.last(key)
-        if known is not None and known.is_current(machine, way, task_id, check):
+        if known is not None and known.is_current(machine, way, task_id, check, as_of):
             return known
         notice = Notice(
             machine=machine,
@@ -324,6 +358,7 @@ class Board:
             task_id=task_id,
             check=check,
             roll_back=self._roll_back_of(machine),
+            as_of=as_of,
         )
         if known is None or _place(known) != _place(notice):
             self._moved.add(key)
@@ -336,7 +371,7 @@ class Board:
         same_check = self._checks.last(machine.key) is notice.check
         if same_check and self._agents.way(machine.key) is notice.way:
             return notice
-        return self._put(machine)
+        return self._put(machine, as_of=notice.as_of)
 
     def _hear_agents(self) -> None:
         for notice in list(self._notices.values()):

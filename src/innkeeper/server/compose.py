@@ -198,7 +198,12 @@ async def _house(
     agents = await compose_agents(foundations, machines, hypervisors, trigger)
     checks = Checks(machines=machines, agents=agents, policy=policy, clock=foundations.clock)
     board = Board(
-        machines=machines, agents=agents, tasks=tasks, checks=checks, roll_back_of=policy.roll_back_of
+        machines=machines,
+        agents=agents,
+        tasks=tasks,
+        checks=checks,
+        roll_back_of=policy.roll_back_of,
+        wall_clock=foundations.clock,
     )
     watch = RebootWatch()
     for on_event in (board.on_event, checks.on_event, trigger.on_event, watch.on_event):

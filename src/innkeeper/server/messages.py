@@ -25,6 +25,7 @@ def machine_message(
     verdict: tuple[bool | None, str] = (None, ""),
     allowed: tuple[str, ...] = (),
     roll_back: RollBack | None = None,
+    as_of: dt.datetime | None = None,
 ) -> wire.MachineMessage:
     """Return a machine as a message."""
     return wire.MachineMessage(
@@ -51,6 +52,7 @@ def machine_message(
         obstacle=verdict[1],
         roll_back=roll_back,
         allowed=allowed,
+        as_of=as_of,
     )
 
 

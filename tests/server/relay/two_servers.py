@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from innkeeper.hypervisor.simulated.agents import FakeAgents
+from innkeeper.hypervisor.simulated.failures import Failures
 from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.machines.directory import Directory
@@ -38,6 +39,8 @@ class Server:
     name: str
     house: House
     host: SimulatedHost
+    #: What is wrong with its host.
+    failures: Failures
     app: ASGIApp
     #: As root, at its local door.
     http: httpx.AsyncClient
@@ -59,7 +62,8 @@ async def server(
             house.events.publish(event)
 
     clock = FakeClock(speed=50)
-    simulated = simulated_host(directory / host, clock=clock, publish=publish, name=host)
+    failures = Failures(clock=clock)
+    simulated = simulated_host(directory / host, clock=clock, publish=publish, name=host, failures=failures)
     await simulated.connection.open()
     for machine in machines:
         await simulated.simulation.add(SimulatedMachine(name=machine, uuid=f"{host}-{machine}"))
@@ -89,7 +93,7 @@ async def server(
         keeper = directory_keeper(house, house.neighbours)
         await keeper.look()
         house.neighbours.look_again()
-        yield Server(name, house, simulated, app, http, keeper, house.neighbours.directory, life)
+        yield Server(name, house, simulated, failures, app, http, keeper, house.neighbours.directory, life)
 
 
 def as_root(app: ASGIApp) -> ASGIApp:

@@ -1,11 +1,11 @@
-"""Machines of other servers' hosts, in lists and alone, as the directory has them."""
+"""Machines of hosts that this server has seen nothing of, in lists and alone, as the directory has them."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from innkeeper.identity.roles import Role
@@ -29,7 +29,7 @@ RoleOn = Callable[[MachineEntry], Role | None]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ElsewhereNotice:
-    """One machine of another server's host, as a list of machines shows it."""
+    """One machine as it stands in the directory: of another server's host, or of one not met yet."""
 
     machine: MachineEntry
     #: When it was seen last, where its host or its owner is away.
@@ -49,12 +49,16 @@ async def page_of_elsewhere(
     neighbours: Neighbours,
     wanted: Wanted,
     *,
+    met: Collection[str],
     after: tuple[str, str] | None,
     limit: int | None,
     role_on: RoleOn,
 ) -> Sequence[tuple[ElsewhereNotice, Role]]:
-    """Return machines of other servers' hosts by name and host, with the caller's role on each."""
-    wanted = dataclasses.replace(wanted, but_hosts=neighbours.own_hosts())
+    """Return machines by name and host, with the caller's role on each, but those of hosts that were met.
+
+    ``met``: the ids of hosts whose machines this server has seen by itself (``Board.met``).
+    """
+    wanted = dataclasses.replace(wanted, but_hosts=met)
     away = await _away(neighbours)
     found: list[tuple[ElsewhereNotice, Role]] = []
     while limit is None or len(found) < limit:
@@ -106,9 +110,12 @@ def why_waits(care: Care, host: str) -> str:
 
 
 async def _away(neighbours: Neighbours) -> Mapping[str, dt.datetime | None]:
-    """When the hosts were seen last that are away, or whose owners are, by their ids."""
-    found = {}
-    for host in await neighbours.hosts_elsewhere():
-        if host.reason or not (await neighbours.care_of(host.host_id)).answers:
+    """When the hosts were seen last that are away, or whose owners are, by their ids.
+
+    One of this server's own that the directory is asked about has not answered it yet.
+    """
+    own, found = neighbours.own_hosts(), {}
+    for host in await neighbours.directory.hosts():
+        if host.reason or host.host_id in own or not (await neighbours.care_of(host.host_id)).answers:
             found[host.host_id] = host.seen_at
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from urllib.parse import quote
 
 from fastapi import APIRouter
@@ -202,9 +202,10 @@ async def _choose(house: House, caller: Caller, role: Role, request: wire.BulkRe
 async def _found(house: House, caller: Caller, request: wire.BulkRequest) -> Sequence[Seen]:
     """The machines of a selector that the caller sees, at all servers."""
     seen: list[Seen] = list(_seen(await house.board.all(), caller))
+    met, everywhere = house.board.met, role_elsewhere(caller, None)
     if house.neighbours is not None:
         seen += await page_of_elsewhere(
-            house.neighbours, EVERY_MACHINE, after=None, limit=None, role_on=role_elsewhere(caller, None)
+            house.neighbours, EVERY_MACHINE, met=met, after=None, limit=None, role_on=everywhere
         )
     if request.allow_empty:
         return list(await selected(house, seen, request.select))
@@ -218,9 +219,15 @@ def _seen(notices: Iterable[Notice], caller: Caller) -> Iterator[Seen]:
             yield notice, held
 
 
+def _is_elsewhere(each: Machine | MachineEntry, house: House) -> TypeGuard[MachineEntry]:
+    """Whether another server looks after a machine's host, or nobody does."""
+    own = () if house.neighbours is None else house.neighbours.own_hosts()
+    return isinstance(each, MachineEntry) and each.host_id not in own
+
+
 async def _planned(house: House, each: Machine | MachineEntry) -> wire.BulkLine:
     error: InnkeeperError | None = None
-    if isinstance(each, MachineEntry) and house.neighbours is not None:
+    if _is_elsewhere(each, house) and house.neighbours is not None:
         care = await house.neighbours.care_of(each.host_id)
         error = None if care.answers else care.refusal(each.host)
     return _line(each.title, each.host, None, error, wire.BulkOutcome.PLANNED)
@@ -235,7 +242,7 @@ async def _label(
         error: InnkeeperError | None = None
         async with room:
             try:
-                if isinstance(each, MachineEntry):
+                if _is_elsewhere(each, house):
                     await _label_elsewhere(house, caller, each, request)
                     return _line(each.title, each.host, None, None)
                 if request.add:

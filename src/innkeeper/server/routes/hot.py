@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from fastapi.exceptions import RequestValidationError
@@ -137,9 +137,9 @@ async def list_machines(request: Request) -> Response:
     wanted = _wanted(_seen(notices, caller), query)
     if query.select is not None:
         wanted = await selected(house, wanted, query.select)
-    page: list[Seen] = list(itertools.islice(wanted, query.limit + 1))
+    met, page = board.met, list[Seen](itertools.islice(wanted, query.limit + 1))
     if house.neighbours is not None:
-        page = sorted([*page, *await _elsewhere(house.neighbours, caller, query)], key=_order)
+        page = sorted([*page, *await _elsewhere(house.neighbours, met, caller, query)], key=_order)
     more = None
     if len(page) > query.limit:
         del page[query.limit :]
@@ -147,11 +147,14 @@ async def list_machines(request: Request) -> Response:
     return Ready(request, *_as_list(page, more, _allowed(request)))
 
 
-async def _elsewhere(neighbours: Neighbours, caller: Caller, query: MachineQuery) -> Sequence[Seen]:
-    """Return what follows on other servers' hosts, one more than are asked for."""
+async def _elsewhere(
+    neighbours: Neighbours, met: Collection[str], caller: Caller, query: MachineQuery
+) -> Sequence[Seen]:
+    """Return what follows on hosts that were not met here, one more than are asked for."""
     return await page_of_elsewhere(
         neighbours,
         Wanted(host=query.host, state=query.state, text=query.text),
+        met=met,
         after=None if query.after is None else _key(query.after),
         limit=query.limit + 1,
         role_on=role_elsewhere(caller, query.select),

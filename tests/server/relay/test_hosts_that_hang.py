@@ -1,0 +1,121 @@
+"""Machines of a host that hangs while its server lives: the same ones are meant at every server's door."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import httpx
+import pytest
+
+from innkeeper.errors import ErrorCode
+from innkeeper.hypervisor.simulated.failures import Failure
+from tests.server.relay.two_servers import Server
+
+Inn = tuple[Server, Server]
+
+FIELDS = {"label": "Security", "identifier": "one", "start": "2099-01-01T00:00:00Z"}
+
+
+@contextlib.asynccontextmanager
+async def hanging(server: Server) -> AsyncIterator[None]:
+    """A server's host takes calls, and answers none."""
+    await seen(server)
+    server.failures.put(server.host.name, Failure.HUNG)
+    try:
+        await seen(server)
+        yield
+    finally:
+        server.failures.put(server.host.name, None)
+        await seen(server)
+
+
+async def seen(server: Server) -> None:
+    """What the server sees of its hosts now is written down for the others."""
+    server.house.board.look_again()
+    server.keeper._hosts_seen_at = float("-inf")
+    await server.keeper.look()
+
+
+@pytest.fixture
+async def hung(inn: Inn) -> AsyncIterator[Inn]:
+    """An inn whose host ``attic`` hangs."""
+    async with hanging(inn[0]):
+        yield inn
+
+
+def lines_of(answer: httpx.Response) -> Sequence[Mapping[str, str]]:
+    """The lines of an act on many machines, by machine."""
+    assert answer.status_code == 200, answer.text
+    return sorted(map(json.loads, answer.text.splitlines()), key=lambda line: (line["host"], line["machine"]))
+
+
+@pytest.mark.parametrize("door", [0, 1])
+async def test_machines_are_listed_as_seen_last(hung: Inn, door: int) -> None:
+    """With the moment, all in the list and each alone; those of other hosts as they are."""
+    http = hung[door].http
+    machines = (await http.get("/v1/machines")).json()["machines"]
+    assert {m["title"] for m in machines if m["host"] == "attic"} == {"mail", "attic/twin", "web-1"}
+    assert {m["host"] for m in machines if m["as_of"] is not None} == {"attic"}
+    assert {m["host"] for m in machines if m["as_of"] is None} == {"cellar"}
+    assert (await http.get("/v1/machines/mail")).json()["as_of"] is not None
+
+
+async def test_machines_are_as_they_are_once_it_answers(inn: Inn) -> None:
+    """Nothing is left of that it did not."""
+    async with hanging(inn[0]):
+        pass
+    for each in inn:
+        machines = (await each.http.get("/v1/machines")).json()["machines"]
+        assert [m["as_of"] for m in machines] == [None] * len(machines)
+
+
+async def test_what_a_server_has_not_met_since_its_start_is_in_the_directory(
+    hung: Inn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is listed as of when another start of it, or another server, saw it last; alone too."""
+    north, _ = hung
+    board = north.house.board
+    monkeypatch.setattr(board, "_answered", {})
+    board.look_again()
+    machines = (await north.http.get("/v1/machines", params={"host": "attic"})).json()["machines"]
+    assert {m["name"] for m in machines if m["as_of"] is not None} == {"mail", "twin", "web-1"}
+    booked = lines_of(await north.http.post("/v1/updates/book", json={**FIELDS, "select": "host:attic"}))
+    assert {line["outcome"] for line in booked} == {"done"}
+    cancelled = lines_of(await north.http.post("/v1/updates/cancel", json={"select": "host:attic"}))
+    assert len(cancelled) == len(booked)
+    labelled = {"select": "mail", "add": ["x"]}
+    (line,) = lines_of(await north.http.post("/v1/machines/label", json=labelled))
+    assert (line["outcome"], line["code"]) == ("refused", ErrorCode.ERROR_ONLY_IF_CONNECTED.name)
+
+
+@pytest.mark.parametrize("door", [0, 1])
+async def test_an_act_on_many_machines_means_those_of_every_host(hung: Inn, door: int) -> None:
+    """Booked, put into a window and taken back; a label lies at the host, and each is told as refused."""
+    http = hung[door].http
+    booked = lines_of(await http.post("/v1/updates/book", json={**FIELDS, "select": "all"}))
+    assert [(line["host"], line["machine"], line["outcome"]) for line in booked] == [
+        ("attic", "attic/twin", "done"),
+        ("attic", "mail", "done"),
+        ("attic", "web-1", "done"),
+        ("cellar", "cellar/twin", "done"),
+        ("cellar", "db-1", "done"),
+        ("cellar", "db-2", "done"),
+        ("cellar", "db-3", "done"),
+    ]
+    opening = {"opens_at": "22:00", "duration_seconds": 3600, "dates": ["2099-01-01"]}
+    window = {"name": "nights", "machines": ["db-1"], **opening}
+    assert (await http.post("/v1/windows", json=window)).status_code == 201
+    included = await http.post("/v1/windows/nights/machines", json={"select": "host:attic"})
+    assert [line["outcome"] for line in lines_of(included)] == ["done", "done", "done"]
+    assert (await http.delete("/v1/windows/nights")).status_code == 204
+    cancelled = lines_of(await http.post("/v1/updates/cancel", json={"select": "all"}))
+    assert [line["outcome"] for line in cancelled] == ["done"] * len(booked)
+    for label in ({"select": "host:attic", "add": ["x"]}, {"select": "host:attic", "remove": ["x"]}):
+        labelled = lines_of(await http.post("/v1/machines/label", json=label | {"dry_run": True}))
+        assert len(labelled) == 3
+    labelled = lines_of(await http.post("/v1/machines/label", json={"select": "host:attic", "add": ["x"]}))
+    assert [(line["outcome"], line["code"]) for line in labelled] == [
+        ("refused", ErrorCode.ERROR_ONLY_IF_CONNECTED.name)
+    ] * 3
