@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -11,6 +12,7 @@ import pytest
 
 from innkeeper.errors import ErrorCode
 from innkeeper.hypervisor.simulated.failures import Failure
+from innkeeper.servers.lease import Reach
 from tests.server.relay.two_servers import Server
 
 Inn = tuple[Server, Server]
@@ -119,3 +121,30 @@ async def test_an_act_on_many_machines_means_those_of_every_host(hung: Inn, door
     assert [(line["outcome"], line["code"]) for line in labelled] == [
         ("refused", ErrorCode.ERROR_ONLY_IF_CONNECTED.name)
     ] * 3
+
+
+@pytest.mark.parametrize("door", [0, 1])
+@pytest.mark.parametrize("select", ["all", "host:loft", "cache-4", "loft/cache-4"])
+async def test_what_is_booked_for_a_forgotten_machine_is_cancelled_and_shown_with_its_host(
+    inn: Inn, door: int, select: str
+) -> None:
+    """Its host was forgotten with a server that was retired: nothing but the booking tells of it."""
+    http, ownership, neighbours = inn[door].http, inn[door].house.ownership, inn[door].house.neighbours
+    assert ownership is not None
+    assert neighbours is not None
+    leases, store = ownership._leases, inn[door].house.bookings._store
+    reach = Reach(host_id="loft-id", server_id="east-id", stand_in=False, name="loft")
+    await leases.enter(reach)
+    await leases.take("east-id", "loft-id")  # once: it keeps it
+    booked = await http.post("/v1/updates", json=FIELDS | {"machine": "mail", "start": None})
+    assert booked.status_code == 201, booked.text
+    mail = await store.get(booked.json()["key"], "one")
+    assert await store.delete(mail.of, "one") is not None
+    await store.put(dataclasses.replace(mail, machine="cache-4", key="loft-id/cache-uuid"))
+    neighbours.look_again()
+    (entry,) = (await http.get("/v1/tonight")).json()["entries"]
+    assert (entry["machine"], entry["host"]) == ("cache-4", "loft")
+    (line,) = lines_of(await http.post("/v1/updates/cancel", json={"select": select}))
+    assert (line["machine"], line["host"], line["outcome"]) == ("cache-4", "loft", "done")
+    assert not (await http.get("/v1/updates", params={"ended": False})).json()["updates"]
+    await leases.keep("east-id", [])

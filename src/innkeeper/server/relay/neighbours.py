@@ -166,6 +166,11 @@ class Neighbours:
         """Who looks after the host of this id."""
         return self._care(await self._look(), host_id)
 
+    async def host_called(self, host_id: str) -> str:
+        """The name of a host that ever had an owner, of one that was forgotten too; empty for any other."""
+        lease = (await self._look()).leases.get(host_id)
+        return "" if lease is None else lease.name
+
     async def care_elsewhere(self, host_id: str) -> Care | None:
         """Who looks after a host that this server does not look after; ``None`` for one that it does."""
         return None if host_id in self.own_hosts() else await self.care_of(host_id)

@@ -16,6 +16,7 @@ from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.machines.directory import EVERY_MACHINE, MachineEntry
 from innkeeper.machines.machine import Machine
+from innkeeper.server import forgotten
 from innkeeper.server.board import Notice
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
@@ -26,7 +27,7 @@ from innkeeper.server.identity.selected import (
     selected_by_known_words,
 )
 from innkeeper.server.identity.subjects import resource_of, what_they_see
-from innkeeper.server.relay.machines import page_of_elsewhere
+from innkeeper.server.relay.machines import ElsewhereNotice, page_of_elsewhere
 from innkeeper.server.relay.transport import NotMine, Unanswered, unanswered
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheNote
 from innkeeper.updates.bulk import Outcome
@@ -84,8 +85,11 @@ async def book_updates(
 async def cancel_updates(
     request: wire.BulkCancelRequest, house: TheHouse, caller: TheCaller, note: TheNote
 ) -> StreamingResponse:
-    """Take back what is booked for all machines of a selector, and has not started; a line for each."""
-    chosen = await _choose(house, caller, Role.OPERATOR, request)
+    """Take back what is booked for all machines of a selector, and has not started; a line for each.
+
+    Machines count too of which nothing is left but what is booked for them.
+    """
+    chosen = await _choose(house, caller, Role.OPERATOR, request, only_booked=True)
     note(chosen.words)
     if request.dry_run:
         waiting = await house.bookings.cancellable(chosen.titles, request.identifier)
@@ -179,11 +183,13 @@ class _Chosen:
             )
 
 
-async def _choose(house: House, caller: Caller, role: Role, request: wire.BulkRequest) -> _Chosen:
+async def _choose(
+    house: House, caller: Caller, role: Role, request: wire.BulkRequest, *, only_booked: bool = False
+) -> _Chosen:
     """Find the machines. Raises ``InvalidArgument`` for no selector, or for one that matches nothing."""
     machines: list[Machine | MachineEntry] = []
     refused: list[wire.BulkLine] = []
-    for notice, held in await _found(house, caller, request):
+    for notice, held in await _found(house, caller, request, only_booked=only_booked):
         found = notice.machine
         if held >= role:
             machines.append(found)
@@ -199,14 +205,28 @@ async def _choose(house: House, caller: Caller, role: Role, request: wire.BulkRe
     return _Chosen(machines=machines, refused=refused)
 
 
-async def _found(house: House, caller: Caller, request: wire.BulkRequest) -> Sequence[Seen]:
+async def _found(
+    house: House, caller: Caller, request: wire.BulkRequest, *, only_booked: bool
+) -> Sequence[Seen]:
     """The machines of a selector that the caller sees, at all servers."""
-    seen: list[Seen] = list(_seen(await house.board.all(), caller))
-    met, everywhere = house.board.met, role_elsewhere(caller, None)
+    notices = await house.board.all()
+    met, known = house.board.met, {notice.machine.key for notice in notices}
+    seen: list[Seen] = list(_seen(notices, caller))
+    role_on = role_elsewhere(caller, None)
+
+    def noting(entry: MachineEntry) -> Role | None:
+        known.add(entry.key)
+        return role_on(entry)
+
     if house.neighbours is not None:
         seen += await page_of_elsewhere(
-            house.neighbours, EVERY_MACHINE, met=met, after=None, limit=None, role_on=everywhere
+            house.neighbours, EVERY_MACHINE, met=met, after=None, limit=None, role_on=noting
         )
+    if only_booked:
+        left = [
+            (ElsewhereNotice(entry), role_on(entry)) for entry in await forgotten.only_booked(house, known)
+        ]
+        seen += [(notice, held) for notice, held in left if held is not None]
     if request.allow_empty:
         return list(await selected(house, seen, request.select))
     return await selected_by_known_words(house, seen, request.select)

@@ -11,6 +11,7 @@ from fastapi import APIRouter
 
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
+from innkeeper.server.forgotten import host_called
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import resource_of, what_they_see
@@ -42,7 +43,8 @@ async def get_tonight(house: TheHouse, caller: TheCaller) -> wire.TonightMessage
     seen = [entry for entry in here if sees_machine(house, caller, entry.key or entry.machine)]
     if house.neighbours is not None:
         seen += await _of_servers_away(house.neighbours, caller, elsewhere)
-    return tonight_message(dataclasses.replace(night, entries=tuple(seen)))
+    hosted = [await _with_host(house, entry) for entry in seen]
+    return tonight_message(dataclasses.replace(night, entries=tuple(hosted)))
 
 
 async def _parted(
@@ -55,6 +57,13 @@ async def _parted(
         part = elsewhere if await _is_elsewhere(house, entry) else here
         part.append(entry)
     return here, elsewhere
+
+
+async def _with_host(house: House, entry: NightEntry) -> NightEntry:
+    """Name the host of a machine that no host which answers has."""
+    if entry.host or not entry.key:
+        return entry
+    return dataclasses.replace(entry, host=await host_called(house, _host_id(entry)))
 
 
 async def _is_elsewhere(house: House, entry: NightEntry) -> bool:
