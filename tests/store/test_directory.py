@@ -8,9 +8,11 @@ import datetime as dt
 import pytest
 
 from innkeeper.machines.directory import HostEntry, MachineEntry, Wanted
+from innkeeper.servers.lease import Reach
 from innkeeper.store.authority_store import SqlAuthorityStore
 from innkeeper.store.database import Database
 from innkeeper.store.directory import SqlDirectory
+from innkeeper.store.leases import Leases
 from innkeeper.wire.states import MachineState
 
 
@@ -73,15 +75,25 @@ async def test_changes_and_departures_are_written_together(directory: SqlDirecto
     assert await directory.of_host("attic-id") == [changed]
 
 
-async def test_a_forgotten_host_is_forgotten_with_its_machines(directory: SqlDirectory) -> None:
-    """And no other host."""
+async def test_a_host_that_no_settings_name_any_more_is_forgotten_with_its_machines(
+    database: Database, directory: SqlDirectory
+) -> None:
+    """At its server's next start, though that had it until then; one that another server reaches is not."""
+    leases = Leases(database)
+    for server, host in (("one", "attic"), ("one", "barn"), ("two", "barn")):
+        uri = f"test:///{host}"
+        reach = Reach(host_id=f"{host}-id", server_id=server, stand_in=False, name=host, uri=uri)
+        assert await leases.enter(reach) is None
+        await leases.take(server, f"{host}-id")
     seen = dt.datetime(2026, 1, 10, 2, 14, tzinfo=dt.UTC)
     attic = HostEntry(host_id="attic-id", name="attic", uri="test:///a", server="cellar-1", seen_at=seen)
     barn = HostEntry(host_id="barn-id", name="barn", uri="test:///b", server="cellar-1", reason="It is away.")
     await directory.put_hosts([barn, attic])
     await directory.update([entry("web-1"), entry("web-1", "barn")], ())
     assert await directory.hosts() == [attic, barn]
-    await directory.forget_host("attic-id")
+    await leases.keep("one", ["test:///attic"])
+    assert await directory.hosts() == [attic, barn]
+    await leases.keep("one", [])
     assert await directory.hosts() == [barn]
     assert [each.host for each in await directory.page(limit=9)] == ["barn"]
 

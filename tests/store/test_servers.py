@@ -155,16 +155,25 @@ async def test_a_sign_of_life_that_was_on_its_way_brings_no_server_back(database
 
 
 async def test_machines_that_a_retired_server_saw_are_forgotten(database: Database) -> None:
-    """They may run elsewhere by now, and would be refused there; others stay, and so does its host."""
+    """They may run elsewhere by now, and would be refused there; others stay.
+
+    So does its host where another server reaches it, else that is forgotten too: a new one may have its name.
+    """
     servers, leases, directory = Servers(database), Leases(database), SqlDirectory(database)
-    for name in ("attic", "barn"):
-        server = await servers.enrol(name)
+    attic, barn = await servers.enrol("attic"), await servers.enrol("barn")
+    for server in (attic, barn):
+        name = server.name
         host = HostEntry(host_id=f"{name}-id", name=name, uri="test:///", server=name)
         await leases.enter(Reach(host_id=host.host_id, server_id=server.id, stand_in=False, name=name))
         assert await leases.take(server.id, host.host_id)
         await directory.put_hosts([host])
         await directory.update([entry("web-1", name)], ())
-    await servers.leave(server)
-    await servers.set_state(server.id, ServerState.RETIRED)
-    assert [host.name for host in await directory.hosts()] == ["attic", "barn"]
+    await leases.enter(Reach(host_id="shed-id", server_id=barn.id, stand_in=False, name="shed"))
+    assert await leases.take(barn.id, "shed-id")
+    await leases.enter(Reach(host_id="shed-id", server_id=attic.id, stand_in=True, name="shed"))
+    await directory.put_hosts([HostEntry(host_id="shed-id", name="shed", uri="test:///", server="barn")])
+    await directory.update([entry("web-2", "shed")], ())
+    await servers.leave(barn)
+    await servers.set_state(barn.id, ServerState.RETIRED)
+    assert [host.name for host in await directory.hosts()] == ["attic", "shed"]
     assert [each.host for each in await directory.page(limit=9)] == ["attic"]

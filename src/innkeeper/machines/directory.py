@@ -106,6 +106,3 @@ class Directory(Protocol):
 
     async def put_hosts(self, hosts: Collection[HostEntry]) -> None:
         """Write down hosts."""
-
-    async def forget_host(self, host_id: str) -> None:
-        """Forget a host with its machines."""

@@ -35,7 +35,7 @@ async def compose_neighbours(
         leases=store.leases,
         directory=store.directory,
         transport=transport,
-        own_hosts=lambda: {host.id for host in machines.hosts.values()},
+        own_hosts=lambda: {host.id: host.name for host in machines.hosts.values()},
         seen_as=store.servers.seen_as,
         channel_servers=store.channels.servers_of,
         called_here=machines.called_here,

@@ -13,6 +13,8 @@ from innkeeper.machines.directory import EVERY_MACHINE, HostEntry, MachineEntry,
 from innkeeper.machines.places import Place
 from innkeeper.store.database import Database
 from innkeeper.store.directory_tables import host_directory, machine_directory
+from innkeeper.store.moments import moment
+from innkeeper.store.tables import host_leases, host_reaches
 from innkeeper.wire.states import MachineState
 
 _machine = machine_directory.c
@@ -109,17 +111,21 @@ class SqlDirectory:
         rows = [{name: getattr(host, name) for name in _host.keys()} for host in hosts]  # noqa: SIM118  no mapping
         await self._database.write(lambda c: _put(c, host_directory, rows), lazily=True)
 
-    async def forget_host(self, host_id: str) -> None:
-        """Forget a host with its machines."""
-
-        def forget(connection: sa.Connection) -> None:
-            connection.execute(sa.delete(machine_directory).where(_machine.host_id == host_id))
-            connection.execute(sa.delete(host_directory).where(_host.host_id == host_id))
-
-        await self._database.write(forget)
-
     async def _machines(self, query: sa.Select[tuple[object, ...]]) -> Sequence[MachineEntry]:
         return [_entry(row) for row in await self._database.read(lambda c: c.execute(query).all())]
+
+
+def forget_left_hosts(connection: sa.Connection, server_id: str) -> None:
+    """Forget hosts, with their machines, that no server reaches, and that none but this one looks after.
+
+    This one was retired, or its settings have changed. Whoever reaches such a host again writes it down anew.
+    """
+    reached = sa.select(host_reaches.c.host)
+    kept = sa.select(host_leases.c.host).where(
+        host_leases.c.server != server_id, host_leases.c.until > moment(connection)
+    )
+    for table in (machine_directory, host_directory):
+        connection.execute(sa.delete(table).where(table.c.host_id.not_in(reached.union(kept))))
 
 
 def _in_parts(new: Sequence[Place]) -> Iterator[Sequence[Place]]:

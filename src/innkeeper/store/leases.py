@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from innkeeper.servers.lease import Held, HostLease, Reach
 from innkeeper.servers.server import ServerState
 from innkeeper.store.database import Database, add_if_free, upsert
+from innkeeper.store.directory import forget_left_hosts
 from innkeeper.store.moments import moment
 from innkeeper.store.tables import Instant, host_leases, host_reaches, servers
 
@@ -65,9 +66,17 @@ class Leases:
         return await self._database.write(enter)
 
     async def keep(self, server_id: str, uris: Collection[str]) -> None:
-        """Forget what a server reached by URIs that are not among these: its settings name it no longer."""
+        """Forget what a server reached by URIs that are not among these: its settings name it no longer.
+
+        A host that no other server reaches either is taken out of the directory.
+        """
         others = (host_reaches.c.server == server_id) & host_reaches.c.uri.not_in(sorted(uris))
-        await self._database.write(lambda c: c.execute(sa.delete(host_reaches).where(others)))
+
+        def keep(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(host_reaches).where(others))
+            forget_left_hosts(connection, server_id)
+
+        await self._database.write(keep)
 
     async def offer(self, server_id: str, held: Held, *, offered: bool) -> None:
         """Offer a host to whoever can open it, or take the offer back."""

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.servers.server import Server, ServerState
 from innkeeper.store.database import Database
+from innkeeper.store.directory import forget_left_hosts
 from innkeeper.store.directory_tables import machine_directory
 from innkeeper.store.former_servers import is_held
 from innkeeper.store.moments import moment
@@ -76,7 +77,8 @@ class Servers:
         """Change the part that a server takes; returns whether there is such a server.
 
         A retired one loses its name and its hosts in the same transaction, and their machines
-        are forgotten: they may run elsewhere by now. Whoever takes a host writes down what it sees.
+        are forgotten: they may run elsewhere by now. Whoever takes a host writes down what it sees;
+        hosts that no other server reaches are forgotten too.
         """
 
         def change(connection: sa.Connection) -> bool:
@@ -87,6 +89,7 @@ class Servers:
                 free = sa.update(host_leases).where(host_leases.c.server == server_id)
                 connection.execute(free.values(server=None, until=moment(connection), offered_at=None))
                 connection.execute(sa.delete(host_reaches).where(host_reaches.c.server == server_id))
+                forget_left_hosts(connection, server_id)
             update = sa.update(servers).where(servers.c.id == server_id).values(values)
             return bool(connection.execute(update).rowcount)
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from innkeeper.errors import ErrorCode
+from innkeeper.machines.directory import HostEntry
 from innkeeper.schedule.xml.encoding import Encoding
 from innkeeper.wire.commands import Command
 from tests.server.relay.test_schedules import calling
@@ -178,6 +179,20 @@ async def test_a_host_of_nobody_is_listed_as_one(nobody: Inn, door: int) -> None
     assert attic["reason"].startswith("No server looks after it now, since ")
     assert "; north did last" in attic["reason"]
     assert (await http.get("/v1/servers/north")).json()["hosts"] == []
+
+
+async def test_a_host_that_has_gone_hides_no_other_of_its_name(inn: Inn) -> None:
+    """Neither at the owner's door nor at the other; it is forgotten when a server that lives starts next."""
+    north, south = inn
+    gone = HostEntry(host_id="a-host-that-has-gone", name="cellar", uri="test:///gone", server="east")
+    await north.directory.put_hosts([gone])
+    for each in inn:
+        answer = await each.http.get("/v1/disks", params={"host": "cellar"})
+        assert answer.status_code == 200, answer.text
+    ownership = south.house.ownership
+    assert ownership is not None
+    await ownership._leases.keep(ownership.server.id, {fence.uri for fence in ownership.fences})
+    assert [host.name for host in await north.directory.hosts()] == ["attic", "cellar"]
 
 
 async def test_reads_of_a_just_killed_servers_machines_are_answered_as_last_known(killed: Inn) -> None:

@@ -186,7 +186,7 @@ async def test_a_machine_on_a_host_that_its_server_has_lost_is_not_said_to_be_no
     await north.keeper.look()
     neighbours = north.house.neighbours
     assert neighbours is not None
-    monkeypatch.setattr(neighbours, "own_hosts", frozenset)
+    monkeypatch.setattr(neighbours, "own_hosts", dict)
     refused = await north.http.post("/v1/machines/mail/pause", json={})
     assert refused.status_code == 503
     assert refused.json()["detail"].startswith("No server looks after attic now; ")

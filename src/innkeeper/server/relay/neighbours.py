@@ -80,12 +80,12 @@ class Neighbours:
         leases: LeaseStore,
         directory: Directory,
         transport: Transport,
-        own_hosts: Callable[[], Collection[str]],
+        own_hosts: Callable[[], Mapping[str, str]],
         seen_as: Callable[[], Awaitable[str]],
         channel_servers: Callable[[str], Awaitable[Collection[str]]],
         called_here: Callable[[str], Awaitable[Sequence[Placed]]],
     ) -> None:
-        """``own_hosts`` gives the ids of the hosts that this server looks after now.
+        """``own_hosts`` gives the hosts that this server looks after now: their names by their ids.
 
         ``called_here`` gives their machines of a name, also those that the directory does not have yet.
 
@@ -251,10 +251,13 @@ class Neighbours:
 
     async def _find_host(self, name: str) -> Elsewhere | None:
         own = self.own_hosts()
-        for host in await self.directory.hosts():
-            if host.name == name and host.host_id not in own:
-                return self._elsewhere(await self.care_of(host.host_id), name)
-        return None
+        if name in own.values():  # also where a host of this name that has gone is still written down
+            return None
+        found = [
+            host for host in await self.directory.hosts() if host.name == name and host.host_id not in own
+        ]
+        places = [self._elsewhere(await self.care_of(host.host_id), name) for host in found]
+        return max(places, key=lambda place: (place.answers, place.server is not None), default=None)
 
     def _elsewhere(self, care: Care, host: str, machine: MachineEntry | None = None) -> Elsewhere:
         """What is on a host of another server, or of nobody; this server would know that it has it."""
