@@ -60,8 +60,9 @@ http://innkeeper/v1/machines`.
   `Last-Event-ID` goes on after it; an event `events.lost` says that some before it can no longer be had, so
   read anew.
 - Every JSON answer has an `ETag`. A GET with `If-None-Match` answers 304 where nothing has changed; a
-  change with `If-Match` answers 412 and does nothing where somebody else was quicker. A window's ETag is
-  that of what was settled, whether the window is open or not.
+  change with `If-Match` answers 412 and does nothing where somebody else was quicker, one with
+  `If-None-Match: *` where something is there. A window's ETag is that of what was settled, whether the
+  window is open or not.
 - Lists come in pages: what `next_after` and the like say goes into the query of the next one (`after`).
   With `Accept: application/x-ndjson` a list is answered whole, one object a line, and the service never
   holds more than a page of it; with `limit` so many lines at most. A list that cannot be read to its end is

@@ -4,7 +4,8 @@ The tree::
 
     InnkeeperError                  anything Innkeeper refuses or fails at; carries ``code`` and ``advice``
     ├── InvalidArgument             a value that no documented call accepts; may carry ``field``
-    │   └── ChangedMeanwhile        what the caller has read is not so any more
+    │   ├── ChangedMeanwhile        what the caller has read is not so any more
+    │   └── AlreadyThere            what the caller would have added is there
     ├── NotSupported                a documented behaviour that Linux, or this build, cannot give
     ├── NotPermitted                the caller may not do this
     │   └── NotAuthenticated        nobody knows who asks, or what they say of themselves is not so
@@ -259,6 +260,19 @@ class ChangedMeanwhile(InvalidArgument):
         super().__init__(
             f"{what} has been changed or removed since you read it.",
             advice="Read it again, and send your change with its new ETag.",
+        )
+
+
+class AlreadyThere(InvalidArgument):
+    """It was to be added only where nothing of its name is there."""
+
+    default_code = ErrorCode.ERROR_ALREADY_EXISTS
+
+    def __init__(self, what: str) -> None:
+        """``what`` begins a sentence."""
+        super().__init__(
+            f"{what} is there already, and was left as it is.",
+            advice="To change it, read it, and send your change with its ETag in If-Match.",
         )
 
 

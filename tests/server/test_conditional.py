@@ -57,3 +57,21 @@ def test_a_condition_on_what_is_not_there_fails(http: httpx.Client) -> None:
         refused = http.put("/v1/windows/nights", json=WINDOW, headers={"If-Match": condition})
         assert refused.status_code == 412
     assert http.get("/v1/windows/nights").status_code == 404
+
+
+def test_what_is_there_is_not_added_over(http: httpx.Client) -> None:
+    """``If-None-Match`` with ``*``, or with its tag; with another tag it is changed."""
+    path, star = "/v1/windows/nights", {"If-None-Match": "*"}
+    assert http.put(path, json=WINDOW, headers=star).status_code == 200
+    tag = http.get(path).headers["ETag"]
+    for known in ("*", tag, f'"other", {tag}'):
+        refused = http.put(path, json=WINDOW | {"opens_at": "23:00"}, headers={"If-None-Match": known})
+        assert (refused.status_code, refused.json()["code"]) == (412, "ERROR_ALREADY_EXISTS")
+        assert "If-Match" in refused.json()["advice"]
+    assert http.get(path).headers["ETag"] == tag
+    assert http.delete(path, headers=star).status_code == 412
+    machine = http.get("/v1/machines").json()["machines"][0]["name"]
+    display = f"/v1/machines/{machine}/display"
+    assert http.get(display).status_code == 200
+    assert http.put(display, json={}, headers=star).status_code == 412
+    assert http.put(path, json=WINDOW, headers={"If-None-Match": '"other"'}).status_code == 200

@@ -49,6 +49,16 @@ async def test_the_same_name_replaces(store: WindowStore) -> None:
     assert list(await store.list()) == [moved]
 
 
+async def test_one_that_is_there_is_not_added_again(store: WindowStore) -> None:
+    """It stays as it is; after it was deleted, the name is free."""
+    moved = dataclasses.replace(WINDOW, start=dt.time(4))
+    assert await store.add(WINDOW)
+    assert not await store.add(moved)
+    assert list(await store.list()) == [WINDOW]
+    await store.delete(WINDOW.name)
+    assert await store.add(moved)
+
+
 async def test_delete_says_whether_there_was_one(store: WindowStore) -> None:
     """The second time there is none."""
     await store.put(WINDOW)

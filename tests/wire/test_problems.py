@@ -29,6 +29,7 @@ _CARRIED: dict[type[InnkeeperError], dict[str, object]] = {
 
 #: Errors whose sentence is made of what they carry.
 _OWN_SENTENCE: dict[type[InnkeeperError], InnkeeperError] = {
+    errors.AlreadyThere: errors.AlreadyThere("The window “nightly”"),
     errors.ChangedMeanwhile: errors.ChangedMeanwhile("The window “nightly”"),
     errors.MachineAmbiguous: errors.MachineAmbiguous("web-1", ["attic/web-1", "cellar/web-1"]),
     errors.JsonError: errors.JsonError("is missing", path="disks[2].size"),

@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from innkeeper.store.database import Database, upsert
+from innkeeper.store.database import Database, add_if_free, upsert
 from innkeeper.store.tables import windows
 from innkeeper.updates.window import Window
 
@@ -23,8 +23,11 @@ class SqlWindowStore:
 
     async def put(self, window: Window) -> None:
         """Add a window, or replace the one with the same name."""
-        row = {"name": window.name, "body": _WINDOW.dump_json(window).decode()}
-        await self._database.write(lambda c: upsert(c, windows, row))
+        await self._database.write(lambda c: upsert(c, windows, _row(window)))
+
+    async def add(self, window: Window) -> bool:
+        """Add a window where there is none with its name; whether it was added."""
+        return await self._database.write(lambda c: add_if_free(c, windows, _row(window)))
 
     async def replace(self, seen: Window, window: Window | None) -> bool:
         """Replace the window, or delete it, where it is still as it was seen; whether it was."""
@@ -51,3 +54,7 @@ class SqlWindowStore:
         """Delete a window; returns whether there was one."""
         delete = sa.delete(windows).where(windows.c.name == name)
         return bool(await self._database.write(lambda c: c.execute(delete).rowcount))
+
+
+def _row(window: Window) -> dict[str, str]:
+    return {"name": window.name, "body": _WINDOW.dump_json(window).decode()}

@@ -134,6 +134,10 @@ class MemoryWindowStore:
         """Add it, or replace the one with the same name."""
         self._windows[window.name] = window
 
+    async def add(self, window: Window) -> bool:
+        """Add it where there is none with its name; whether it was added."""
+        return self._windows.setdefault(window.name, window) is window
+
     async def replace(self, seen: Window, window: Window | None) -> bool:
         """Replace the window, or delete it, where it is still as it was seen; whether it was."""
         if self._windows.get(seen.name) != seen:

@@ -110,6 +110,9 @@ class WindowStore(Protocol):
     async def put(self, window: Window) -> None:
         """Add it, or replace the one with the same name."""
 
+    async def add(self, window: Window) -> bool:
+        """Add it where there is none with its name; whether it was added."""
+
     async def replace(self, seen: Window, window: Window | None) -> bool:
         """Replace the window, or delete it, where it is still as it was seen; whether it was."""
 

@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from innkeeper.errors import ChangedMeanwhile, ErrorCode, InvalidArgument, UpdateError
+from innkeeper.errors import AlreadyThere, ChangedMeanwhile, ErrorCode, InvalidArgument, UpdateError
 from innkeeper.machines.places import Places
 from innkeeper.machines.selector import Aspect
 from innkeeper.schedule.calendar import zone_database
@@ -35,16 +35,20 @@ class Windows:
         self._places = places
         self._elsewhere = elsewhere
 
-    async def add(self, window: Window, *, seen: Window | None = None) -> Window:
+    async def add(self, window: Window, *, seen: Window | None = None, is_new: bool = False) -> Window:
         """Add a window, or replace the one of this name, where that is still as it was seen.
 
-        A machine that is named and is known is kept by its UUID. Raises ``InvalidArgument``, also as
-        ``ChangedMeanwhile``, or ``MachineAmbiguous`` for a name that several machines have.
+        ``is_new``, there is to be none of this name. A machine that is named and is known is kept by its
+        UUID. Raises ``InvalidArgument``, also as ``ChangedMeanwhile`` or ``AlreadyThere``, or
+        ``MachineAmbiguous`` for a name that several machines have.
         """
         _refuse_impossible(window)
         _refuse_words_of_selectors(window)
         window = dataclasses.replace(window, pins=await self._pins(window))
-        if seen is None:
+        if is_new:
+            if not await self._store.add(window):
+                raise AlreadyThere(f"The window “{window.name}”")
+        elif seen is None:
             await self._store.put(window)
         elif not await self._store.replace(seen, window):
             raise ChangedMeanwhile(f"The window “{window.name}”")

@@ -12,7 +12,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from innkeeper.errors import ChangedMeanwhile
+from innkeeper.errors import AlreadyThere, ChangedMeanwhile, InnkeeperError
 from innkeeper.server.http.problems import response_of
 
 _CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -22,8 +22,9 @@ class ConditionalRequests:
     """Middleware: adds an ``ETag`` to JSON, and honours ``If-None-Match`` and ``If-Match`` (RFC 9110).
 
     A request that changes something with ``If-Match`` is carried out only where a GET of the same address
-    answers with that tag; those with a condition on one address take turns. What other servers may change too
-    is compared again by its route, in the statement that writes it.
+    answers with that tag, one with ``If-None-Match`` only where it does not (with ``*``, where nothing is
+    there); those with a condition on one address take turns. What other servers may change too is compared
+    again by its route, in the statement that writes it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -38,18 +39,18 @@ class ConditionalRequests:
         headers = Headers(scope=scope)
         if scope["method"] == "GET":
             await self._app(scope, receive, _Tagging(send, headers.get("if-none-match", "")))
-        elif scope["method"] in _CHANGES and "if-match" in headers:
-            await self._change(scope, receive, send, headers["if-match"])
+        elif scope["method"] in _CHANGES and ("if-match" in headers or "if-none-match" in headers):
+            await self._change(scope, receive, send, headers)
         else:
             await self._app(scope, receive, send)
 
-    async def _change(self, scope: Scope, receive: Receive, send: Send, wanted: str) -> None:
+    async def _change(self, scope: Scope, receive: Receive, send: Send, headers: Headers) -> None:
         async with self._turn(scope["path"]):
-            tag = await self._tag(scope)
-            if tag and (wanted.strip() == "*" or tag in _tags(wanted)):
+            refusal = _refusal(await self._hear(scope), headers, scope["path"])
+            if refusal is None:
                 await self._app(scope, receive, send)
                 return
-        await response_of(ChangedMeanwhile(scope["path"]))(scope, receive, send)
+        await response_of(refusal)(scope, receive, send)
 
     @asynccontextmanager
     async def _turn(self, path: str) -> AsyncIterator[None]:
@@ -57,13 +58,14 @@ class ConditionalRequests:
         async with lock:
             yield
 
-    async def _tag(self, scope: Scope) -> str:
-        """Return the ETag that a GET of this address would have now, or an empty string."""
+    async def _hear(self, scope: Scope) -> _Heard:
+        """Return what a GET of this address would be answered now, without a condition."""
         heard = _Heard()
-        headers = [(name, value) for name, value in scope["headers"] if not name.startswith(b"content-")]
+        others = (b"content-", b"if-")
+        headers = [(name, value) for name, value in scope["headers"] if not name.startswith(others)]
         asked = {**scope, "method": "GET", "headers": headers, "state": dict(scope.get("state", {}))}
         await self._app(asked, _no_body, _Tagging(heard, ""))
-        return heard.tag
+        return heard
 
 
 class _Tagging:
@@ -103,11 +105,21 @@ class _Heard:
 
     def __init__(self) -> None:
         self.tag = ""
+        self.is_there = False
 
     async def __call__(self, message: Message) -> None:
         """Record the ETag of a successful answer."""
         if message["type"] == "http.response.start" and message["status"] == 200:
+            self.is_there = True
             self.tag = Headers(raw=message["headers"]).get("etag", "")
+
+
+def _refusal(heard: _Heard, conditions: Headers, path: str) -> InnkeeperError | None:
+    """Return why a request with these conditions is not carried out; ``None`` where they hold."""
+    wanted, unwanted = conditions.get("if-match"), conditions.get("if-none-match", "")
+    if wanted is not None and not (heard.tag and is_known(heard.tag, wanted)):
+        return ChangedMeanwhile(path)
+    return AlreadyThere(path) if heard.is_there and is_known(heard.tag, unwanted) else None
 
 
 def tag_of(body: bytes) -> str:

@@ -20,6 +20,7 @@ STATUS: dict[type[InnkeeperError], int] = {
     errors.InnkeeperError: 500,
     errors.InvalidArgument: 422,
     errors.ChangedMeanwhile: 412,
+    errors.AlreadyThere: 412,
     errors.NotSupported: 501,
     errors.NotPermitted: 403,
     errors.NotAuthenticated: 401,

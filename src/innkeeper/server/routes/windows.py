@@ -47,13 +47,17 @@ async def get_window(name: str, house: TheHouse, response: Response) -> wire.Win
 async def put_window(
     name: str, request: wire.WindowRequest, house: TheHouse, http: Request
 ) -> wire.WindowMessage:
-    """Replace or add a window; with ``If-Match`` only where nobody has changed it since."""
+    """Replace or add a window; with ``If-Match`` only where nobody has changed it since.
+
+    With ``If-None-Match: *`` only where there is none of this name.
+    """
     if request.name != name:
         raise InvalidArgument(
             f"The window is called “{request.name}” in the request and “{name}” in its address.",
             advice="To rename a window, add it under its new name and remove the old one.",
         )
-    return await _add(request, house, await _seen(name, house, http))
+    is_new = http.headers.get("if-none-match", "").strip() == "*"
+    return await _add(request, house, await _seen(name, house, http), is_new=is_new)
 
 
 @router.delete(
@@ -65,9 +69,11 @@ async def remove_window(name: str, house: TheHouse, http: Request) -> None:
     house.trigger.wake()
 
 
-async def _add(request: wire.WindowRequest, house: House, seen: Window | None) -> wire.WindowMessage:
+async def _add(
+    request: wire.WindowRequest, house: House, seen: Window | None, *, is_new: bool = False
+) -> wire.WindowMessage:
     await house.board.all()
-    window = await house.windows.add(window_of(request), seen=seen)
+    window = await house.windows.add(window_of(request), seen=seen, is_new=is_new)
     house.trigger.wake()
     return window_message(window, house.clock.now()).model_copy(update={"unknown": _unknown(window)})
 
