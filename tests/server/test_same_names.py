@@ -474,6 +474,28 @@ async def test_a_window_tells_which_names_nobody_has(inn: Inn) -> None:
     assert "host:attic" in refused.json()["detail"]
 
 
+async def test_a_windows_name_that_others_get_is_told_in_full_and_can_be_sent_again(inn: Inn) -> None:
+    """It means the machine that it meant; its ETag, read before, holds."""
+    window = {
+        "name": "night", "zone": "UTC", "opens_at": "20:00", "duration_seconds": 60, "weekdays": ["mon"],
+        "machines": ["db-1", "web-*"],
+    }  # fmt: skip
+    assert (await inn.door.post("/v1/windows", json=window)).status_code == 201
+    tag = (await inn.door.get("/v1/windows/night")).headers["etag"]
+    await inn.attic.simulation.add(SimulatedMachine(name="DB-1", uuid="uuid-e"))
+    await inn.house.machines.list()
+    (told,) = (await inn.door.get("/v1/windows")).json()["windows"]
+    assert told["machines"] == ["cellar/db-1", "web-*"]
+    assert (await inn.door.get("/v1/windows/night")).json()["machines"] == told["machines"]
+    again = await inn.door.put("/v1/windows/night", json=window, headers={"If-Match": tag})
+    assert again.status_code == 200, again.text
+    assert again.json()["machines"] == told["machines"]
+    assert (await inn.house.windows.get("night")).pins == (("db-1", "uuid-d"),)
+    full = await inn.door.put("/v1/windows/night", json=window | {"machines": told["machines"]})
+    assert full.status_code == 200, full.text
+    assert (await inn.house.windows.get("night")).pins == (("cellar/db-1", "uuid-d"),)
+
+
 def _starting(*machines: str) -> TaskDefinition:
     """A task that starts machines, one after the other."""
     definition = TaskDefinition.new()

@@ -6,7 +6,14 @@ import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from innkeeper.errors import AlreadyThere, ChangedMeanwhile, ErrorCode, InvalidArgument, UpdateError
+from innkeeper.errors import (
+    AlreadyThere,
+    ChangedMeanwhile,
+    ErrorCode,
+    InvalidArgument,
+    MachineAmbiguous,
+    UpdateError,
+)
 from innkeeper.machines.places import Places
 from innkeeper.machines.selector import Aspect
 from innkeeper.schedule.calendar import zone_database
@@ -44,7 +51,7 @@ class Windows:
         """
         _refuse_impossible(window)
         _refuse_words_of_selectors(window)
-        window = dataclasses.replace(window, pins=await self._pins(window))
+        window = dataclasses.replace(window, pins=await self._pins(window, seen))
         if is_new:
             if not await self._store.add(window):
                 raise AlreadyThere(f"The window “{window.name}”")
@@ -91,11 +98,21 @@ class Windows:
             if changed == seen or await self._store.replace(seen, changed):
                 return changed
 
-    async def _pins(self, window: Window) -> tuple[tuple[str, str], ...]:
-        """The UUIDs of the machines of all servers that are named whole, and are known."""
-        names = dict.fromkeys(each.casefold() for each in window.machines)
-        found = [(named, await self._uuid(named)) for named in names if not is_glob(named)]
-        return tuple((named, uuid) for named, uuid in found if uuid)
+    async def _pins(self, window: Window, seen: Window | None) -> tuple[tuple[str, str], ...]:
+        """The UUIDs of the machines of all servers that are named whole, and are known.
+
+        A name that several have by now means the machine that it meant in the window as it was seen.
+        """
+        known = {} if seen is None else dict(seen.pins)
+        pins = {}
+        for named in dict.fromkeys(each.casefold() for each in window.machines):
+            try:
+                pins[named] = "" if is_glob(named) else await self._uuid(named)
+            except MachineAmbiguous:
+                if named not in known:
+                    raise
+                pins[named] = known[named]
+        return tuple((named, uuid) for named, uuid in pins.items() if uuid)
 
     async def _uuid(self, named: str) -> str:
         if (place := self._places.only(named)) is not None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from fastapi import APIRouter, Request, Response
 
 from innkeeper.errors import ChangedMeanwhile, InvalidArgument
 from innkeeper.identity.roles import Role
+from innkeeper.machines.directory import MachineEntry
+from innkeeper.machines.places import Place
 from innkeeper.server.house import House
 from innkeeper.server.http.conditional import is_known, tag_of
 from innkeeper.server.http.paging import ThePage, by_fields
@@ -25,7 +29,8 @@ async def list_windows(house: TheHouse, page: ThePage) -> wire.WindowList:
     now = house.clock.now()
     found = page.of(await house.windows.list(), by_fields("name"))
     return wire.WindowList(
-        windows=tuple(window_message(window, now) for window in found.entries), next_after=found.next_after
+        windows=tuple([await _told(house, window, now) for window in found.entries]),
+        next_after=found.next_after,
     )
 
 
@@ -38,9 +43,9 @@ async def add_window(request: wire.WindowRequest, house: TheHouse) -> wire.Windo
 @router.get("/{name}", operation_id="get_window", dependencies=needs(Role.VIEWER))
 async def get_window(name: str, house: TheHouse, response: Response) -> wire.WindowMessage:
     """One window; its ETag is that of its settings, whether it is open or not."""
-    window = window_message(await house.windows.get(name), house.clock.now())
-    response.headers["ETag"] = _tag(window)
-    return window
+    window, now = await house.windows.get(name), house.clock.now()
+    response.headers["ETag"] = _tag(window_message(window, now))
+    return await _told(house, window, now)
 
 
 @router.put("/{name}", operation_id="put_window", dependencies=needs(Role.ADMINISTRATOR))
@@ -75,7 +80,23 @@ async def _add(
     await house.board.all()
     window = await house.windows.add(window_of(request), seen=seen, is_new=is_new)
     house.trigger.wake()
-    return window_message(window, house.clock.now()).model_copy(update={"unknown": _unknown(window)})
+    told = await _told(house, window, house.clock.now())
+    return told.model_copy(update={"unknown": _unknown(window)})
+
+
+async def _told(house: House, window: Window, now: dt.datetime) -> wire.WindowMessage:
+    """A window as people read it: a name that several machines have by now stands behind its host's."""
+    message = window_message(window, now)
+    if not window.pins:
+        return message
+    shared: list[Place | MachineEntry] = [*house.machines.places.of_shared_names()]
+    if house.neighbours is not None:
+        shared += await house.neighbours.of_shared_names()
+    titles = {(each.name.casefold(), each.uuid): f"{each.host}/{each.name}" for each in shared}
+    pins = dict(window.pins)
+    names = ((name, name.casefold()) for name in window.machines)
+    machines = tuple(titles.get((folded, pins.get(folded, "")), name) for name, folded in names)
+    return message.model_copy(update={"machines": machines})
 
 
 def _unknown(window: Window) -> tuple[str, ...]:
