@@ -264,7 +264,7 @@ class ChangedMeanwhile(InvalidArgument):
 
 
 class AlreadyThere(InvalidArgument):
-    """It was to be added only where nothing of its name is there."""
+    """Something of its name is there, and it was to be added only where nothing is."""
 
     default_code = ErrorCode.ERROR_ALREADY_EXISTS
 
