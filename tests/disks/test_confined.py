@@ -10,17 +10,19 @@ import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from innkeeper.disks import qemu_program
+from innkeeper.disks import maps, qemu_program
 from innkeeper.disks.confined import landlock, seccomp
 from innkeeper.disks.confined.child import running, shortcomings, start
 from innkeeper.disks.confined.reach import Place, Reach, Sockets
 from innkeeper.disks.qemu_program import IMAGE, LOOK
 from innkeeper.errors import DiskError, ErrorCode
+from innkeeper.hypervisor.libvirt.overlays import create_overlay
 from tests.disks.killing import code_path
 
 needs_landlock = pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
@@ -235,6 +237,28 @@ def test_qemu_opens_no_file_that_an_image_names(folder: Path, option: str) -> No
     assert refused.value.code is ErrorCode.E_ACCESSDENIED
     assert not list((folder / "out").iterdir())
     qemu_program.run(IMAGE, reading, image, LOOK, reach=Reach(reads=[folder], writes=[folder / "out"]))
+
+
+@pytest.mark.parametrize("kind", ["vdi", "vhdx"])
+def test_an_undo_disk_is_made_over_an_image_that_a_link_leads_to(folder: Path, kind: str) -> None:
+    """The link lies in one folder and the image in another, as a volume in /dev does."""
+    (folder / "data").mkdir()
+    (folder / "machines").mkdir()
+    image, link, overlay = (folder / name for name in ("data/x.img", "machines/x.img", "machines/x.undo"))
+    subprocess.run(["qemu-img", "create", "-q", "-f", kind, str(image), "8M"], check=True)
+    link.symlink_to(image)
+    create_overlay(str(link), kind, str(overlay))
+    subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", str(overlay)], check=True)
+
+
+def test_the_identity_of_a_boot_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may make its file anew, which a program in confinement is then refused: in mid export."""
+    session = maps.Session(
+        identity=uuid.uuid4(), token=uuid.uuid4(), number=1, device=2, inode=3, length=4, modified_ns=5
+    )
+    head = session.head
+    monkeypatch.setattr(maps, "BOOT_ID", Path("/nowhere"))
+    assert session.head == head
 
 
 #: Run with calls that its kernel refuses: one without Landlock, and one that takes no filter.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import struct
 import uuid
@@ -184,5 +185,7 @@ def journal_path(image: Path) -> Path:
     return beside(image, SUFFIX)
 
 
+@functools.cache
 def _boot_id() -> bytes:
+    """Read it once: a confined program may open the file that was there when it began, and no later one."""
     return BOOT_ID.read_bytes().strip()[:36].ljust(36, b"\0")

@@ -11,7 +11,7 @@ import enum
 import functools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from innkeeper.disks.confined.kernel import call
@@ -64,8 +64,9 @@ _WRITE = (
 
 #: Programs and libraries, which everybody may read.
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/nix/store", "/gnu/store")
+_PRELOAD = Path("/etc/ld.so.preload")
 _SETTINGS = (
-    "/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/localtime", "/etc/crypto-policies",
+    "/etc/ld.so.cache", str(_PRELOAD), "/etc/localtime", "/etc/crypto-policies",
     "/etc/gnutls", "/etc/ssl/openssl.cnf",
 )  # fmt: skip
 _NAME_SERVICE = (
@@ -156,7 +157,7 @@ def _known(version: int) -> _Right:
 
 
 def _rules(reach: Reach, program: Path) -> Iterator[tuple[Place, _Right]]:
-    for path in (*map(Path, _SYSTEM), program, *_libraries(program)):
+    for path in (*map(Path, _SYSTEM), program, *_libraries(program), *_preloaded()):
         yield path, _RUN
     for name in (*_SETTINGS, *_RANDOM, *(_NAME_SERVICE if reach.sockets is Sockets.ANY else ())):
         yield Path(name), _READ
@@ -165,6 +166,14 @@ def _rules(reach: Reach, program: Path) -> Iterator[tuple[Place, _Right]]:
         yield place, _READ
     for place in reach.writes:
         yield place, _WRITE
+
+
+def _preloaded() -> Sequence[Path]:
+    """The libraries that this computer's administrator has put into every program."""
+    try:
+        return [Path(name) for name in _PRELOAD.read_text("utf-8").replace(":", " ").split()]
+    except (OSError, ValueError):
+        return []
 
 
 def _libraries(program: Path) -> Iterator[Path]:

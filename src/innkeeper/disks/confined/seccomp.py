@@ -119,12 +119,17 @@ def _rules(sockets: Sockets) -> Iterator[tuple[str, int, _Comparison | None]]:
     for name in _UNKNOWN:
         yield name, errno.ENOSYS, None
     for flag in _NAMESPACES:
-        yield "clone", errno.EPERM, _Comparison(0, _MASKED_EQUAL, flag, flag)
+        yield "clone", errno.EPERM, _Comparison(_clone_flags(), _MASKED_EQUAL, flag, flag)
     if sockets is Sockets.ANY:
         return
     is_other = _Comparison(0, _NOT_EQUAL, int(socket.AF_UNIX), 0) if sockets is Sockets.LOCAL else None
     yield "socket", errno.EACCES, is_other
     yield "socketpair", errno.EACCES, is_other
+
+
+def _clone_flags() -> int:
+    """Which argument of ``clone`` has its flags: on S/390 the stack comes before them."""
+    return int(os.uname().machine.startswith("s390"))
 
 
 def _refuse(

@@ -122,8 +122,8 @@ def create_overlay(base: str, base_format: str, path: str) -> None:
 
 def _make(path: str, base_format: str, base: str, size: int | None) -> None:
     command = ["create", "-q", "-f", "qcow2", "-F", base_format, "-b", base]
-    # Where the size is known, nothing that the base names is opened; else what lies beside it.
-    reads = (Path(base).parent,) if size is None else ()
+    # Where the size is known, the base is not opened.
+    reads = (Path(base),) if size is None else ()
     reach = Reach(reads=reads, writes=(Path(path).parent,))
     command += (
         [qemu_img.new_file(Path(path))] if size is None else ["-u", qemu_img.new_file(Path(path)), str(size)]
