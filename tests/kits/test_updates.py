@@ -137,7 +137,10 @@ async def test_the_turn_of_a_dead_worker_is_free(commands: LocalCommands) -> Non
     (commands.root / KIT_DIRECTORY / "turn").write_text("4194305 7 boot-1\n")
     await session.start_task("", "u1", b"")
     assert (await ended(session, "u1")).status is UpdateStatus.SUCCESS
-    assert not (commands.root / KIT_DIRECTORY / "turn").exists()
+    # The worker gives it back after it has told its end.
+    async with asyncio.timeout(20):
+        while (commands.root / KIT_DIRECTORY / "turn").exists():
+            await asyncio.sleep(0.02)
 
 
 async def test_a_worker_of_a_former_kit_has_its_turn(commands: LocalCommands) -> None:
@@ -222,3 +225,17 @@ async def test_only_packages_that_are_installed_are_named_to_a_package_manager(
         {" ".join(asked)} if asked else set()
     )
     assert not any("upgrade" in call.replace("--only-upgrade", "") for call in calls)
+
+
+async def test_packages_that_nobody_can_list_are_not_taken_as_absent(commands: LocalCommands) -> None:
+    """A package database that is locked or broken is no guest without anything to do."""
+    _program(commands.root / "bin/apt-get", _APT)
+    _program(commands.root / "bin/dpkg-query", "#!/bin/sh\nexit 2\n")
+    _program(commands.root / "bin/dpkg", "#!/bin/sh\n")
+    environment = {"INNKEEPER_BACKEND": "apt", "PATH": f"{commands.root}/bin:{os.environ['PATH']}"}
+    guest = LocalCommands(commands.root, {**os.environ, **environment}, commands.shell)
+    session = await session_with(guest)
+    await session.start_task("", "u1", json.dumps({"packages": ["hello"]}).encode())
+    task = await ended(session, "u1")
+    assert (task.status, task.unchanged) == (UpdateStatus.FAILED, True)
+    assert task.text.startswith("The installed packages cannot be read")

@@ -33,6 +33,7 @@ _MAX_ALIASES = 64
 _MAX_LINES = 12
 _MAX_BOOTS = 16
 _MAX_PORTS = 500
+_MAX_ROUTES = 500
 #: What a guest claims to take longer than this is not waited for.
 _LONGEST_SECONDS = 3600
 _MAX_LINE_CHARS = 400
@@ -202,7 +203,7 @@ def _listener(row: _Row) -> Listener:
 
 
 def _routes(reader: Reader) -> tuple[Route, ...]:
-    rows = [_Row(row, 5) for row in reader.items("routes", MAX_ITEMS)]
+    rows = [_Row(row, 5) for row in reader.items("routes", _MAX_ROUTES)]
     return tuple(
         Route(
             family=row.text(0), network=row.text(1), device=row.text(2), kind=row.text(3),

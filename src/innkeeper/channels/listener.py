@@ -46,8 +46,7 @@ class ChannelListener:
 
     async def open(self) -> None:
         """Listen. Raises ``InnkeeperError`` (E_OUTOFMEMORY where the system has no more sockets)."""
-        door = Door(bound := await asyncio.to_thread(self._bind))
-        bound.close()
+        door = await asyncio.to_thread(self._bind)
         self._server = await asyncio.get_running_loop().create_unix_server(
             lambda: Bridge(self), sock=door, backlog=_BACKLOG
         )
@@ -98,27 +97,26 @@ class ChannelListener:
 
     # In threads
 
-    def _bind(self) -> socket.socket:
-        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def _bind(self) -> Door:
         try:
-            make_directory(self.path.parent)
-            remove_stale(self.path)
-            # Nobody gets in before the mode is set: the directory lets others pass, not the socket.
-            former = os.umask(0o177)
-            try:
-                door.bind(str(self.path))
-            finally:
-                os.umask(former)
-            self.path.chmod(0o600 if set(self.users) <= {0, os.getuid()} else 0o666)
-            self._link_for_postgres()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as bound:
+                make_directory(self.path.parent)
+                remove_stale(self.path)
+                # Nobody gets in before the mode is set: the directory lets others pass, not the socket.
+                former = os.umask(0o177)
+                try:
+                    bound.bind(str(self.path))
+                finally:
+                    os.umask(former)
+                self.path.chmod(0o600 if set(self.users) <= {0, os.getuid()} else 0o666)
+                self._link_for_postgres()
+                return Door(bound)
         except OSError as exc:
-            door.close()
             raise InnkeeperError(
                 f"The socket {self.path} of the pipe cannot be made: {exc.strerror}.",
                 code=ErrorCode.E_OUTOFMEMORY if exc.errno in _EXHAUSTED else ErrorCode.E_FAIL,
                 advice="Look at the directory, and at the limits of the service.",
             ) from exc
-        return door
 
     def _link_for_postgres(self) -> None:
         link = self._postgres_link

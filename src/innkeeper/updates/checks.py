@@ -50,8 +50,6 @@ _A_RUN: Final = 99_999_999
 _EVERY_SECONDS: Final = 900.0
 #: Where a host did not answer, it is tried again after this.
 _AGAIN_SECONDS: Final = 30.0
-#: The errors that say so, of the machine's own host or of another on its computer.
-_NO_ANSWER: Final = (ErrorCode.ERROR_ONLY_IF_CONNECTED, ErrorCode.VM_E_TIMED_OUT)
 #: What changes together is looked at together.
 _GATHER_SECONDS: Final = 2.0
 
@@ -383,7 +381,8 @@ class Checks:
 
 
 def _is_unanswered(check: Check) -> bool:
-    return any(obstacle.error.code in _NO_ANSWER for obstacle in check.obstacles)
+    """Whether its own host, or another on its computer, did not answer; a disk that hangs is not meant."""
+    return any(obstacle.error.code is ErrorCode.ERROR_ONLY_IF_CONNECTED for obstacle in check.obstacles)
 
 
 async def _remarks(host: Host, machine: Machine, found: Examination) -> Sequence[str]:

@@ -260,6 +260,8 @@ async def _start_again(run: Run) -> None:
 
 async def _left(run: Run, remark: str = "") -> Left:
     state = (await run.state()).state
+    if remark and state is MachineState.RUNNING:
+        return Left(state=state, remark=remark)
     if state is MachineState.RUNNING and run.found is not MachineState.RUNNING:
         # Nothing here has started it, or it was brought to rest just before: it is what somebody wants.
         run.task.log(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from innkeeper.errors import ErrorCode
+from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.undo.freezing import Freeze
 from innkeeper.tasks.task import LogLevel
@@ -59,14 +59,15 @@ async def rest(run: Run) -> Rested | None:
             run.task.log(f"Somebody has started {run.title} as soon as it was off.", LogLevel.WARNING)
             return Rested(reboots_instead=False)
         run.task.log(f"The guest of {run.title} was asked to power off, and has rebooted.", LogLevel.WARNING)
-    return Rested(reboots_instead=True)
+    return Rested(reboots_instead=True, boot=boot)
 
 
 async def turn_off_what_reboots(run: Run) -> str:
     """Pull the plug of a guest that reboots whenever it is asked to power off; returns what is told of it.
 
     Its update is in, and what it has written is in its disks: it is waited for until it writes no more, as
-    long as a guest may take to power off, and then its file systems are frozen, where it can do that.
+    long as a guest may take to power off, and then its file systems are frozen, where it can do that. One
+    that can do neither goes on, as does one that may be somebody else's by now.
     """
     rested = run.known(Rested)
     if rested is None or not rested.reboots_instead or not await _runs(run):
@@ -75,6 +76,8 @@ async def turn_off_what_reboots(run: Run) -> str:
     rested_at = run.outcomes[REST].ended_at or run.order.started_at
     if run.reboots.seen(run.order.of_machine, rested_at).starts or not await _runs(run):
         return ""  # it is somebody else's by now
+    if not await _is_in(run, rested.boot):
+        return _told(run, "it was left running, since it has booted again since, or does not answer")
     freeze = Freeze(
         run.hypervisor,
         run.machine,
@@ -83,15 +86,28 @@ async def turn_off_what_reboots(run: Run) -> str:
     )
     rules = run.policy.undo
     async with freeze.held(freeze_seconds=rules.freeze_seconds, hook_seconds=rules.hook_seconds):
-        how = "its file systems were frozen" if freeze.is_held else "it wrote no more" if is_quiet else ""
+        if not (freeze.is_held or is_quiet):
+            return _told(
+                run, f"it was left running, since it still wrote after {run.shut_down_seconds:g} seconds"
+            )
+        how = "its file systems were frozen" if freeze.is_held else "it wrote no more"
         await run.hypervisor.lifecycle.turn_off(run.machine)
-    when = f"once {how}" if how else f"though it still wrote after {run.shut_down_seconds:g} seconds"
-    remark = (
-        f"{run.title} was found off, and its guest rebooted whenever it was asked to power off: "
-        f"it was turned off, {when}."
-    )
+    return _told(run, f"it was turned off, once {how}")
+
+
+def _told(run: Run, what: str) -> str:
+    remark = f"{run.title} was found off, and its guest rebooted whenever it was asked to power off: {what}."
     run.task.log(remark, LogLevel.WARNING)
     return remark
+
+
+async def _is_in(run: Run, boot: str) -> bool:
+    """Whether the guest still runs in this boot: a service that was away has not heard who started it."""
+    try:
+        agent = await run.agent(run.policy.answer_seconds)
+    except (AgentError, Stop):
+        return False
+    return agent.hello.boot_id == boot
 
 
 async def _is_quiet(run: Run) -> bool:

@@ -48,8 +48,11 @@ class LibvirtUsage:
             if self._uri.is_test or not domain.isActive():
                 return None
             wanted, how = libvirt.VIR_DOMAIN_STATS_BLOCK, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-            (_, stats), *_ = connect.domainListGetStats([domain], wanted, how)
-            return _sum(stats, "block", "wr.bytes") if "block.count" in stats else None
+            told = connect.domainListGetStats([domain], wanted, how)
+            # While a job holds the machine its disks are named, and nothing is counted.
+            if not told or "block.0.wr.bytes" not in told[0][1]:
+                return None
+            return _sum(told[0][1], "block", "wr.bytes")
 
         return await self._connection.command(work, "read what was written by", machine, final=False)
 

@@ -31,15 +31,20 @@ class Rested:
 
     #: Whether its guest has rebooted each time, and still runs.
     reboots_instead: bool
+    #: The boot that it runs in then; empty where it does not run.
+    boot: str = ""
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
-        return {"reboots_instead": self.reboots_instead}
+        return {"reboots_instead": self.reboots_instead, "boot": self.boot}
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
-        return cls(reboots_instead=get_bool(data, "reboots_instead"))
+        boot = data.get("boot")
+        return cls(
+            reboots_instead=get_bool(data, "reboots_instead"), boot=boot if isinstance(boot, str) else ""
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

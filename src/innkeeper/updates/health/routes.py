@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from innkeeper.channels.guest_details import Route
 from innkeeper.channels.ports import HealthReport
@@ -23,10 +23,11 @@ def findings(before: HealthReport, after: HealthReport) -> Iterator[Finding]:
         gone = [route for route in was if _is_default(route, family)]
         if gone and not any(_is_default(route, family) for route in now):
             yield _no_default(gone[0], was, now)
-    for device in dict.fromkeys(route.device for route in was):
-        lost = [route for route in was if route.device == device and _is_own(route)]
+    kept = _own_by_device(now)
+    networks = {route.network for routes in kept.values() for route in routes}
+    for device, lost in _own_by_device(was).items():
         # A network that another device is in now has moved: devices are renamed, and bridged.
-        if lost and not any(_is_own(route) and _is_kept(route, lost) for route in now):
+        if device not in kept and networks.isdisjoint(route.network for route in lost):
             yield _no_network(lost, now)
 
 
@@ -51,8 +52,11 @@ def _is_own(route: Route) -> bool:
     return route.family == "ipv4" and route.network != _DEFAULT
 
 
-def _is_kept(route: Route, lost: Sequence[Route]) -> bool:
-    return any(route.network == each.network or route.device == each.device for each in lost)
+def _own_by_device(routes: Sequence[Route]) -> Mapping[str, Sequence[Route]]:
+    found: dict[str, list[Route]] = {}
+    for route in filter(_is_own, routes):
+        found.setdefault(route.device, []).append(route)
+    return found
 
 
 def _no_default(gone: Route, was: Sequence[Route], now: Sequence[Route]) -> Finding:

@@ -52,7 +52,9 @@ keep_installed() {
     : >"$T/absent"
     case $BACKEND in scripts | pacman) return ;; esac
     [ -n "$NAMES" ] || return 0
-    "${BACKEND}_installed" | awk -F '\t' -v names="$NAMES" -v backend="$BACKEND" -v absent="$T/absent" '
+    "${BACKEND}_installed" >"$T/installed"
+    [ -s "$T/installed" ] || fail "The installed packages cannot be read, so that none of those that are named was looked for."
+    awk -F '\t' -v names="$NAMES" -v backend="$BACKEND" -v absent="$T/absent" '
         { known[$1] = 1; if (backend ~ /^(dnf|yum|zypper)$/) { sub(/\.[^.]*$/, "", $1); known[$1] = 1 } else { sub(/:.*/, "", $1); known[$1] = 1 } }
         END {
             count = split(names, name, " ")
@@ -61,7 +63,7 @@ keep_installed() {
                 if (backend == "apt") sub(/:[a-z0-9-]*$/, "", bare)
                 if (bare in known) print name[i]; else print name[i] > absent
             }
-        }' >"$T/names"
+        }' "$T/installed" >"$T/names"
     NAMES=$(awk '{ printf " %s", $0 }' "$T/names")
     [ -n "$NAMES" ] || NONE=1
 }
