@@ -40,6 +40,13 @@ async def seen(server: Server) -> None:
     await server.keeper.look()
 
 
+@pytest.fixture(autouse=True)
+async def awake(inn: Inn) -> None:
+    """Both servers have stood still while this process ran tests of other files."""
+    for each in inn:
+        await seen(each)
+
+
 @pytest.fixture
 async def hung(inn: Inn) -> AsyncIterator[Inn]:
     """An inn whose host ``attic`` hangs."""
