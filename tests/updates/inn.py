@@ -32,6 +32,7 @@ from innkeeper.updates.reports import run_has_merged
 from innkeeper.updates.run import UpdateRuns
 from innkeeper.wire.events import Event
 from tests.threads import in_thread
+from tests.updates.dying_engine import DyingEngine
 
 IDENTIFIER = "2026-11"
 _NEVER_BOOTED = "variables of the firmware"
@@ -227,6 +228,14 @@ class Inn:
         # Whoever can run does so first: it may be about to sleep for less.
         await self.clock.advance(0.0)
         await self.clock.advance(self.clock.next_waking or 0.0)
+
+    async def until_dead(self, engine: DyingEngine) -> None:
+        """Let time pass until the service was killed at the moment that its engine dies at."""
+        for _ in range(2000):
+            if engine.is_dead:
+                return await settle()
+            await self.pass_time()
+        raise AssertionError("the run never came to that step")
 
     async def until_phase(self, task_id: int, title: str) -> None:
         """Let time pass until the run is in a phase."""

@@ -10,7 +10,7 @@ from innkeeper.hypervisor.simulated.guests import JOB, Behaviour
 from innkeeper.machines.machine import MachineState
 from innkeeper.updates.booking import Verdict
 from tests.updates.dying_engine import DyingEngine, Moment
-from tests.updates.inn import Inn, settle
+from tests.updates.inn import Inn
 from tests.updates.test_lost_answers import Lose
 from tests.updates.test_lost_answers import lose as lose  # a fixture
 
@@ -57,12 +57,7 @@ async def test_a_job_is_started_once_whenever_the_service_dies(tmp_path: Path, m
     await inn.open(engine)
     await inn.add(MachineState.RUNNING)
     started = await inn.start(context=Behaviour.DISTURBS_A_JOB.encode())
-    for _ in range(2000):
-        if engine.is_dead:
-            break
-        await inn.pass_time()
-    assert engine.is_dead
-    await settle()
+    await inn.until_dead(engine)
     await inn.open()
     await inn.ended(started.id)
     assert (await inn.report(started.id)).verdict is Verdict.KEPT

@@ -111,7 +111,7 @@ async def test_it_goes_back_whenever_the_service_dies(tmp_path: Path, step: str,
     machine = await _running(inn)
     boot, boots, definition = machine.boot_id, inn.guest_disk().boots, await _definition(inn)
     started = await inn.start(context=Behaviour.BAD.encode())
-    await _dies(inn, engine, step)
+    await inn.until_dead(engine)
     await inn.open()
     await inn.ended(started.id)
 
@@ -133,7 +133,7 @@ async def test_it_is_kept_whenever_the_service_dies(tmp_path: Path, step: str, m
     await _running(inn)
     definition = await _definition(inn)
     started = await inn.start()
-    await _dies(inn, engine, step)
+    await inn.until_dead(engine)
     await inn.open()
     await inn.ended(started.id)
 
@@ -141,14 +141,6 @@ async def test_it_is_kept_whenever_the_service_dies(tmp_path: Path, step: str, m
     assert inn.guest_disk().packages["base"] == "1.0-2"
     assert inn.leftovers() == []
     assert await _definition(inn) == definition
-
-
-async def _dies(inn: Inn, engine: DyingEngine, step: str) -> None:
-    for _ in range(2000):
-        if engine.is_dead:
-            return
-        await inn.pass_time()
-    raise AssertionError(f"the run never came to {step}")
 
 
 async def _definition(inn: Inn) -> str:
@@ -216,7 +208,7 @@ async def test_once_it_goes_on_its_memory_is_not_gone_back_to_again(tmp_path: Pa
     machine = await _running(inn)
     boot = machine.boot_id
     started = await inn.start(context=Behaviour.BAD.encode())
-    await _dies(inn, engine, "go on")
+    await inn.until_dead(engine)
     assert machine.boot_id == boot
     await inn.open()
     await inn.host.lifecycle.turn_off("web-1")

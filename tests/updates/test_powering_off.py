@@ -12,7 +12,7 @@ from innkeeper.updates.booking import Report, Verdict
 from innkeeper.updates.reboots import RebootWatch, Seen
 from innkeeper.wire.events import Event, EventKind
 from tests.updates.dying_engine import DyingEngine, Moment
-from tests.updates.inn import Inn, settle
+from tests.updates.inn import Inn
 from tests.updates.test_foreign_acts import act_on, destroy, start
 
 
@@ -123,11 +123,6 @@ async def test_it_ends_off_whenever_the_service_dies(tmp_path: Path, step: str, 
     await inn.open(engine)
     await inn.add(MachineState.TURNED_OFF, behaviour=Behaviour.REBOOTS_INSTEAD)
     started = await inn.start()
-    for _ in range(2000):
-        if engine.is_dead:
-            break
-        await inn.pass_time()
-    assert engine.is_dead
-    await settle()
+    await inn.until_dead(engine)
     await inn.open()
     await ended(inn, started.id)

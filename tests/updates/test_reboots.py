@@ -13,7 +13,7 @@ from innkeeper.updates.booking import Verdict
 from innkeeper.updates.reboots import Reboots, RebootWatch, Seen
 from innkeeper.wire.events import Event, EventKind
 from tests.updates.dying_engine import DyingEngine, Moment
-from tests.updates.inn import Inn, settle
+from tests.updates.inn import Inn
 
 _START = dt.datetime(2026, 11, 30, 22, tzinfo=dt.UTC)
 
@@ -186,12 +186,7 @@ async def test_a_console_is_quoted_whenever_the_service_dies(
     # An update that never tells its end is asked after; one that does is not.
     behaviour = Behaviour.HANG if step == "look back" else Behaviour.EMERGENCY
     started = await inn.start(context=behaviour.encode())
-    for _ in range(2000):
-        if engine.is_dead:
-            break
-        await inn.pass_time()
-    assert engine.is_dead
-    await settle()
+    await inn.until_dead(engine)
     await inn.open()
     await inn.ended(started.id)
     report = await inn.report(started.id)

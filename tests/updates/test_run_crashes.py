@@ -136,12 +136,7 @@ async def _die_and_restart(
     machine = await inn.add(state)
     before = await Before.of(inn, machine)
     started = await inn.start(context=behaviour.encode())
-    for _ in range(2000):
-        if engine.is_dead:
-            break
-        await inn.pass_time()
-    assert engine.is_dead, f"the run never came to {step}"
-    await settle()
+    await inn.until_dead(engine)
     # The chain is one of three things, whenever anybody looks.
     chain = await inn.host.disks.backing_chain((await inn.machine()).disks[0].path)
     assert chain[-1] == inn.disk()
@@ -158,12 +153,7 @@ async def test_a_machine_held_still_for_a_run_that_goes_no_further_is_resumed(tm
     await inn.open(engine)
     await inn.add(MachineState.RUNNING)
     started = await inn.start()
-    for _ in range(2000):
-        if engine.is_dead:
-            break
-        await inn.pass_time()
-    assert engine.is_dead
-    await settle()
+    await inn.until_dead(engine)
     await inn.host.lifecycle.pause("web-1")
     await inn.clock.advance(14400)
     await inn.open()

@@ -61,9 +61,7 @@ async def compose_agents(
         publish=foundations.events.publish,
         loops=foundations.loops,
     )
-    foundations.events.subscribe(agents.on_event)
-    foundations.opened.push_async_callback(agents.close)
-    await agents.open()
+    await _open(foundations, agents)
     return await _with_kits(foundations, machines, agents, running)
 
 
@@ -80,9 +78,7 @@ async def _with_kits(
         publish=foundations.events.publish,
         loops=foundations.loops,
     )
-    foundations.events.subscribe(kits.on_event)
-    foundations.opened.push_async_callback(kits.close)
-    await kits.open()
+    await _open(foundations, kits)
     return kits
 
 
@@ -107,7 +103,12 @@ async def compose_channels(
         ),
         foundations.loops,
     )
-    foundations.events.subscribe(channels.on_event)
-    foundations.opened.push_async_callback(channels.close)
-    await channels.open()
+    await _open(foundations, channels)
     return channels
+
+
+async def _open(foundations: Foundations, part: Agents | KitAgents | Channels) -> None:
+    """Open a part that hears what happens, until the service ends."""
+    foundations.events.subscribe(part.on_event)
+    foundations.opened.push_async_callback(part.close)
+    await part.open()

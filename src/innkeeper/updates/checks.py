@@ -201,9 +201,10 @@ class Checks:
         self._looked_at = self._tried_at = self._pace.monotonic()
         await self.all()
 
-    def _unanswered(self) -> Mapping[str, str]:
-        """A machine for each host, of which the last look had to say that some host did not answer."""
-        return {check.host: key for key, check in self._last.items() if _is_unanswered(check)}
+    def _unanswered(self) -> set[str]:
+        """A machine of each host, of which the last look had to say that some host did not answer."""
+        one_a_host = {check.host: key for key, check in self._last.items() if _is_unanswered(check)}
+        return {*one_a_host.values()}
 
     async def _is_answered_again(self) -> bool:
         """Whether a host answers again that did not: no event says so of one whose connection held."""
@@ -213,8 +214,8 @@ class Checks:
         silent = [host for name, host in self._machines.hosts.items() if name in self._silent]
         listed = await asyncio.gather(*map(self._listed, silent))
         unanswered = self._unanswered()
-        await self._look_at({*unanswered.values()})
-        again = [self._last.get(key) for key in unanswered.values()]
+        await self._look_at(unanswered)
+        again = [self._last.get(key) for key in unanswered]
         return any(not isinstance(found, Silent) for found in listed) or any(
             check is None or not _is_unanswered(check) for check in again
         )

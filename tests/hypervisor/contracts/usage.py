@@ -18,13 +18,16 @@ class UsageContract:
         assert usage.cpu_seconds >= 0
 
     async def test_what_one_machine_wrote_is_asked_of_it_alone(self, subject: Subject) -> None:
-        """It is counted while the machine is on, where anybody counts, and never shrinks."""
+        """It is counted while the machine is on, but by libvirt's test driver, and never shrinks."""
         host = subject.hypervisor
         assert await host.usage.written_bytes(subject.name) is None
         await host.lifecycle.start(subject.name)
         before = await host.usage.written_bytes(subject.name)
         (usage,) = [each for each in await host.usage.read() if each.machine == subject.name]
         after = await host.usage.written_bytes(subject.name)
-        if before is not None:
-            assert after is not None
-            assert before <= usage.disk_written_bytes <= after
+        if host.uri.startswith("test:"):
+            assert (before, after) == (None, None)
+            return
+        assert before is not None
+        assert after is not None
+        assert before <= usage.disk_written_bytes <= after

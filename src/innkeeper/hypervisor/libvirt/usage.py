@@ -49,10 +49,7 @@ class LibvirtUsage:
                 return None
             wanted, how = libvirt.VIR_DOMAIN_STATS_BLOCK, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
             told = connect.domainListGetStats([domain], wanted, how)
-            # While a job holds the machine its disks are named, and nothing is counted.
-            if not told or "block.0.wr.bytes" not in told[0][1]:
-                return None
-            return _sum(told[0][1], "block", "wr.bytes")
+            return _sum(told[0][1], "block", "wr.bytes") if told and _counts_disks(told[0][1]) else None
 
         return await self._connection.command(work, "read what was written by", machine, final=False)
 
@@ -64,7 +61,7 @@ class LibvirtUsage:
             self._usage(domain.name(), stats)
             for domain, stats in connect.getAllDomainStats(_WANTED, _HOW)
             # Without these a job is under way: no reading is better than a wrong one.
-            if "cpu.time" in stats and "block.count" in stats
+            if "cpu.time" in stats and _counts_disks(stats)
         ]
 
     def _usage(self, name: str, stats: Stats) -> Usage:
@@ -94,6 +91,11 @@ class LibvirtUsage:
             yield self._uri.root / "run/qemu"
         elif self._uri.is_local:
             yield Path("/run/libvirt/qemu")
+
+
+def _counts_disks(stats: Stats) -> bool:
+    """Whether the disks were read; while a job holds the machine they are named, and nothing is counted."""
+    return stats.get("block.count") == 0 or any(name.endswith(".wr.bytes") for name in stats)
 
 
 def _sum(stats: Stats, group: str, what: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Request, Response
 
@@ -26,11 +27,10 @@ router = APIRouter(prefix="/windows", tags=["windows"])
 @router.get("", operation_id="list_windows", dependencies=needs(Role.VIEWER))
 async def list_windows(house: TheHouse, page: ThePage) -> wire.WindowList:
     """All windows, by name."""
-    now = house.clock.now()
+    now, titles = house.clock.now(), await _shared_titles(house)
     found = page.of(await house.windows.list(), by_fields("name"))
     return wire.WindowList(
-        windows=tuple([await _told(house, window, now) for window in found.entries]),
-        next_after=found.next_after,
+        windows=tuple(_told(window, now, titles) for window in found.entries), next_after=found.next_after
     )
 
 
@@ -45,7 +45,7 @@ async def get_window(name: str, house: TheHouse, response: Response) -> wire.Win
     """One window; its ETag is that of its settings, whether it is open or not."""
     window, now = await house.windows.get(name), house.clock.now()
     response.headers["ETag"] = _tag(window_message(window, now))
-    return await _told(house, window, now)
+    return _told(window, now, await _shared_titles(house))
 
 
 @router.put("/{name}", operation_id="put_window", dependencies=needs(Role.ADMINISTRATOR))
@@ -80,23 +80,24 @@ async def _add(
     await house.board.all()
     window = await house.windows.add(window_of(request), seen=seen, is_new=is_new)
     house.trigger.wake()
-    told = await _told(house, window, house.clock.now())
+    told = _told(window, house.clock.now(), await _shared_titles(house))
     return told.model_copy(update={"unknown": _unknown(window)})
 
 
-async def _told(house: House, window: Window, now: dt.datetime) -> wire.WindowMessage:
-    """A window as people read it: a name that several machines have by now stands behind its host's."""
-    message = window_message(window, now)
-    if not window.pins:
-        return message
+async def _shared_titles(house: House) -> Mapping[tuple[str, str], str]:
+    """The names in full, by name and UUID, of machines whose names others have too."""
     shared: list[Place | MachineEntry] = [*house.machines.places.of_shared_names()]
     if house.neighbours is not None:
         shared += await house.neighbours.of_shared_names()
-    titles = {(each.name.casefold(), each.uuid): f"{each.host}/{each.name}" for each in shared}
+    return {(each.name.casefold(), each.uuid): f"{each.host}/{each.name}" for each in shared}
+
+
+def _told(window: Window, now: dt.datetime, titles: Mapping[tuple[str, str], str]) -> wire.WindowMessage:
+    """A window as people read it: a name that several machines have by now stands behind its host's."""
     pins = dict(window.pins)
     names = ((name, name.casefold()) for name in window.machines)
     machines = tuple(titles.get((folded, pins.get(folded, "")), name) for name, folded in names)
-    return message.model_copy(update={"machines": machines})
+    return window_message(window, now).model_copy(update={"machines": machines})
 
 
 def _unknown(window: Window) -> tuple[str, ...]:

@@ -41,10 +41,7 @@ class Rested:
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
-        boot = data.get("boot")
-        return cls(
-            reboots_instead=get_bool(data, "reboots_instead"), boot=boot if isinstance(boot, str) else ""
-        )
+        return cls(reboots_instead=get_bool(data, "reboots_instead"), boot=get_or(data, "boot", as_str, ""))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
