@@ -238,6 +238,32 @@ async def test_more_than_fits_is_left_out_whole(guest: Guest, host: Host) -> Non
     assert (await (await host.session()).health()).details is None
 
 
+#: As Linux 6.1 prints it, with an address that is the network's own too (RFC 3021).
+_FIB_TRIE = """\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 127.0.0.0/8 2 0 2
+        +-- 127.0.0.0/31 1 0 0
+           |-- 127.0.0.0
+              /8 host LOCAL
+           |-- 127.0.0.1
+              /32 host LOCAL
+        |-- 127.255.255.255
+           /32 link BROADCAST
+     +-- 192.0.2.0/24 2 0 2
+        +-- 192.0.2.0/30 2 0 2
+           |-- 192.0.2.0
+              /32 host LOCAL
+              /24 link UNICAST
+           |-- 192.0.2.2
+              /32 host LOCAL
+        |-- 192.0.2.255
+           /32 link BROADCAST
+"""
+
+
 def test_networks_are_told_by_cards_and_default_routes(tmp_path: Path) -> None:
     """As Linux has them in its tables: no reject, no link-local, no network of containers or tunnels."""
     for device, kind in (("eth0", "1"), ("eth1", "1"), ("docker0", "1"), ("wg0", "65534"), ("br0", "1")):
@@ -266,15 +292,17 @@ def test_networks_are_told_by_cards_and_default_routes(tmp_path: Path) -> None:
         f"{none} 00 {none} 00 fe80{27 * '0'}1 00000400 00000002 00000000 00000003     br0\n"
         f"{none} 00 {none} 00 {none} ffffffff 00000001 00000000 00200200       lo\n",
     )
+    write(tmp_path, "sys/class/net/eth0/flags", "0x1002\n")
+    write(tmp_path, "proc/net/fib_trie", _FIB_TRIE)
     assert routes(Places(str(tmp_path))) == [
-        ("", "", "br0", "card", True),
-        ("", "", "eth0", "card", True),
-        ("", "", "eth1", "card", False),
-        ("ipv4", "192.0.2.0/24", "br0", "card", True),
-        ("ipv4", "default", "br0", "card", True),
-        ("ipv4", "default", "wg0", "tunnel", True),
-        ("ipv6", "2001:db8::/64", "br0", "card", True),
-        ("ipv6", "default", "br0", "card", True),
+        ("", "", "br0", "card", True, True, ()),
+        ("", "", "eth0", "card", True, False, ()),
+        ("", "", "eth1", "card", False, True, ()),
+        ("ipv4", "192.0.2.0/24", "br0", "card", True, True, ("192.0.2.0", "192.0.2.2")),
+        ("ipv4", "default", "br0", "card", True, True, ()),
+        ("ipv4", "default", "wg0", "tunnel", True, True, ()),
+        ("ipv6", "2001:db8::/64", "br0", "card", True, True, ()),
+        ("ipv6", "default", "br0", "card", True, True, ()),
     ]
 
 

@@ -9,6 +9,7 @@ from innkeeper.agent.backends.backend import Backend
 from innkeeper.agent.backends.scripts import executables
 from innkeeper.agent.boots import uptime_of
 from innkeeper.agent.command import ask
+from innkeeper.agent.floating import floating
 from innkeeper.agent.inits import Inits
 from innkeeper.agent.inits.unit import Unit
 from innkeeper.agent.listeners import any_ports, listeners
@@ -64,6 +65,7 @@ def health(
                 "any_ports": list(any_ports(places)),
                 "mounts": [list(one) for one in mounted if one.origin or one.place == "/"],
                 "routes": None if reached is None else [list(one) for one in reached],
+                "floating": floating(places),
                 "complaints": complaints,
                 "failed_lately": inits.failed_lately() if history else [],
                 "boots": boots or [],

@@ -2,8 +2,9 @@
 
 import ipaddress
 import os
+import re
 import sys
-from typing import Iterator, List, NamedTuple, Optional
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from innkeeper.agent.places import Places, read_text
 
@@ -11,6 +12,12 @@ from innkeeper.agent.places import Places, read_text
 _ETHERNET, _INFINIBAND = "1", "32"
 _DEVICES = "sys/class/net"
 _UP, _REJECTS = 0x1, 0x200
+_IFF_UP = 0x1
+#: A leaf of the kernel's tree of addresses, with what is known of each.
+_LEAF = re.compile(r"\|-- (\S+)((?:\n +/\d+ .*)+)")
+_OWN_ADDRESS = "/32 host LOCAL"
+#: Of more in one network none is told.
+_MOST_ADDRESSES = 64
 #: A table that does not fit is that of a router, which has its routes from others.
 _MOST_CHARS = 512 * 1024
 _MOST = 500
@@ -28,6 +35,10 @@ class Route(NamedTuple):
     kind: str
     #: Whether the device has a link: a guest can do nothing for one whose cable is out.
     is_linked: bool
+    #: Whether it is switched on, with or without a link.
+    is_up: bool
+    #: Of a network of IPv4 that a card is in: the guest's addresses there.
+    addresses: Tuple[str, ...]
 
 
 def routes(places: Places) -> Optional[List[Route]]:
@@ -50,6 +61,7 @@ def _cards(places: Places) -> Iterator[Route]:
 
 
 def _four(places: Places, table: str) -> Iterator[Route]:
+    own = _own_addresses(places)
     for fields in map(str.split, table.splitlines()[1:]):
         if len(fields) < 8 or int(fields[3], 16) & (_UP | _REJECTS) != _UP:
             continue
@@ -57,8 +69,9 @@ def _four(places: Places, table: str) -> Iterator[Route]:
         if int(mask) == 0:
             yield _route(places, "ipv4", "default", fields[0])
         elif int(gateway) == 0 and not address.is_link_local:
-            network = "{}/{}".format(address, bin(int(mask)).count("1"))
-            yield from _own(_route(places, "ipv4", network, fields[0]))
+            network = ipaddress.IPv4Network("{}/{}".format(address, bin(int(mask)).count("1")))
+            route = _route(places, "ipv4", str(network), fields[0])
+            yield from _own(route._replace(addresses=_in(network, own)))
 
 
 def _six(places: Places, table: str) -> Iterator[Route]:
@@ -78,6 +91,16 @@ def _own(route: Route) -> Iterator[Route]:
         yield route
 
 
+def _own_addresses(places: Places) -> List[str]:
+    leaves = _LEAF.findall(read_text(places.under("proc/net/fib_trie")))
+    return sorted({address for address, known in leaves if _OWN_ADDRESS in known})
+
+
+def _in(network: ipaddress.IPv4Network, addresses: List[str]) -> Tuple[str, ...]:
+    found = tuple(each for each in addresses if ipaddress.IPv4Address(each) in network)
+    return found if len(found) <= _MOST_ADDRESSES else ()
+
+
 def _address(digits: str) -> ipaddress.IPv4Address:
     """Read a word of the kernel's, in the machine's own byte order."""
     return ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(digits), sys.byteorder))
@@ -86,7 +109,9 @@ def _address(digits: str) -> ipaddress.IPv4Address:
 def _route(places: Places, family: str, network: str, device: str) -> Route:
     folder = places.under("{}/{}".format(_DEVICES, device))
     # One that is down by the guest's own wish cannot be asked; only one that is up says 0.
-    return Route(family, network, device, _kind(folder), read_text(folder + "/carrier") != "0")
+    is_linked = read_text(folder + "/carrier") != "0"
+    is_up = bool(int(read_text(folder + "/flags") or "1", 16) & _IFF_UP)
+    return Route(family, network, device, _kind(folder), is_linked, is_up, ())
 
 
 def _kind(folder: str) -> str:

@@ -91,6 +91,10 @@ class Route:
     kind: str = "card"
     #: Whether its device has a link.
     is_linked: bool = True
+    #: Whether it is switched on; so is that of a guest that does not say.
+    is_up: bool = True
+    #: Of a network of IPv4 that a card is in: the guest's addresses there; none where it does not say.
+    addresses: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,6 +144,9 @@ class GuestDetails:
     mounts: tuple[Mount, ...] = ()
     #: Its default routes, and what its cards are in; ``None`` where it cannot say.
     routes: tuple[Route, ...] | None = None
+    #: The addresses that managers of a cluster, which run, give to one of its machines at a time; ``default``
+    #: where they do so with a default route.
+    floating: frozenset[str] = frozenset()
     #: What is wrong with its package database, a line each.
     complaints: frozenset[str] = frozenset()
     #: The units that its journal has seen fail in the week before.

@@ -92,6 +92,9 @@ def read_details(response: object) -> GuestDetails:
         any_ports=(low, high),
         mounts=tuple(_mount(_Row(row, 5)) for row in reader.items("mounts", MAX_ITEMS)),
         routes=None if said_nothing(response, "routes") else _routes(reader),
+        floating=frozenset(
+            () if said_nothing(response, "floating") else reader.texts("floating", _MAX_ROUTES)
+        ),
         complaints=frozenset(reader.texts("complaints", MAX_ITEMS)),
         failed_lately=frozenset(reader.texts("failed_lately", MAX_ITEMS)),
         boots=() if said_nothing(response, "boots") else tuple(map(_boot, reader.items("boots", _MAX_BOOTS))),
@@ -113,6 +116,7 @@ def details_to_json(details: GuestDetails) -> Json:
             for one in details.mounts
         ],
         "routes": None if details.routes is None else [_route_row(route) for route in details.routes],
+        "floating": [*sorted(details.floating)],
         "complaints": [*sorted(details.complaints)],
         "failed_lately": [*sorted(details.failed_lately)],
         "boots": [
@@ -129,6 +133,9 @@ class _Row:
         if not isinstance(value, list) or len(value) < least:
             raise Unbelievable(f"a row is not a list of {least}")
         self._values: list[object] = value
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def text(self, at: int) -> str:
         return clean(self._values[at], MAX_NAME_CHARS)
@@ -208,13 +215,18 @@ def _routes(reader: Reader) -> tuple[Route, ...]:
         Route(
             family=row.text(0), network=row.text(1), device=row.text(2), kind=row.text(3),
             is_linked=row.truth(4),
+            # Agents of former releases tell neither.
+            is_up=len(row) < 7 or row.truth(5), addresses=row.texts(6) if len(row) > 6 else (),
         )
         for row in rows
     )  # fmt: skip
 
 
 def _route_row(route: Route) -> Json:
-    return [route.family, route.network, route.device, route.kind, route.is_linked]
+    return [
+        route.family, route.network, route.device, route.kind, route.is_linked,
+        route.is_up, [*route.addresses],
+    ]  # fmt: skip
 
 
 def _mount(row: _Row) -> Mount:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from innkeeper.channels.guest_details import Route
+from innkeeper.channels.ports import HealthReport
 from innkeeper.updates.health import what_counts
-from tests.updates.health.reports import judged, old, report, udp
+from tests.updates.health.reports import judged, old, report, tcp, udp, unit
 
 
-def card(device: str = "eth0", *, is_linked: bool = True) -> Route:
+def card(device: str = "eth0", *, is_linked: bool = True, is_up: bool = True) -> Route:
     """A network card by itself."""
-    return Route(family="", network="", device=device, is_linked=is_linked)
+    return Route(family="", network="", device=device, is_linked=is_linked, is_up=is_up)
 
 
 def default(device: str = "eth0", family: str = "ipv4", kind: str = "card") -> Route:
@@ -19,9 +22,11 @@ def default(device: str = "eth0", family: str = "ipv4", kind: str = "card") -> R
     return Route(family=family, network="default", device=device, kind=kind)
 
 
-def lan(network: str = "192.0.2.0/24", device: str = "eth0", family: str = "ipv4") -> Route:
+def lan(
+    network: str = "192.0.2.0/24", device: str = "eth0", family: str = "ipv4", addresses: tuple[str, ...] = ()
+) -> Route:
     """A network that a card is in."""
-    return Route(family=family, network=network, device=device)
+    return Route(family=family, network=network, device=device, addresses=addresses)
 
 
 WELL = (card(), lan(), default())
@@ -64,6 +69,90 @@ def test_a_card_without_a_link_is_told_alone() -> None:
         "eth0 has no address of IPv4 any more: it was in 192.0.2.0/24; this does not count: "
         "eth0 has no link, for which the guest can do nothing."
     )
+
+
+#: A machine of a cluster: its second card has no address but that which floats.
+MASTER = (*WELL, card("eth1"), lan("198.51.100.0/24", "eth1", addresses=("198.51.100.10",)))
+VIP = frozenset({"198.51.100.10"})
+
+
+def test_a_card_whose_floating_address_went_to_a_peer_is_told_alone() -> None:
+    """It moves while this machine reboots, and stays where it is."""
+    found = judged(report(routes=MASTER), report(routes=(*WELL, card("eth1")), floating=VIP))
+    assert (found.faults, found.may_pass) == ((), False)
+    assert found.warnings == (
+        (
+            "eth1 has no address of IPv4 any more: it was in 198.51.100.0/24; this does not count: "
+            "198.51.100.10 floats between the machines of a cluster, and eth1 is up."
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        report(routes=(*WELL, card("eth1"))),
+        report(routes=(*WELL, card("eth1")), floating=frozenset({"198.51.100.11"})),
+        report(routes=(*WELL, card("eth1", is_up=False)), floating=VIP),
+        report(routes=WELL, floating=VIP),
+    ],
+    ids=["no manager runs", "it gives others away", "the card is down", "the card is gone"],
+)
+def test_a_floating_address_that_cannot_come_back_is_missed(after: HealthReport) -> None:
+    """Its manager does not run or does not know it, or the card could not take it."""
+    assert judged(report(routes=MASTER), after).faults == (
+        "eth1 has no address of IPv4 any more: it was in 198.51.100.0/24.",
+    )
+
+
+def test_an_address_at_home_beside_a_floating_one_is_missed() -> None:
+    """With both gone, and with the floating one alone: whose peer takes over, leaves nothing here."""
+    both = lan("198.51.100.0/24", "eth1", addresses=("198.51.100.5", "198.51.100.10"))
+    before = report(routes=(*WELL, card("eth1"), both))
+    assert judged(before, report(routes=(*WELL, card("eth1")), floating=VIP)).faults == (
+        "eth1 has no address of IPv4 any more: it was in 198.51.100.0/24.",
+    )
+    found = judged(before, report(routes=MASTER, floating=VIP))
+    assert found.faults == (
+        (
+            "eth1 has no address of IPv4 of its own any more, but only what a cluster gives it: it was in "
+            "198.51.100.0/24."
+        ),
+    )
+    assert found.may_pass
+    leased = lan("198.51.100.0/24", "eth1", addresses=("198.51.100.10", "198.51.100.6"))
+    for after in ((*WELL, card("eth1"), leased), (*WELL, card("eth2"), lan("198.51.100.0/24", "eth2"))):
+        assert judged(before, report(routes=after, floating=VIP)).findings == ()
+
+
+def test_a_default_route_that_floats_is_told_alone() -> None:
+    """It went with the only address of its card, or a manager gives it away itself."""
+    alone = (card("eth1"), lan("198.51.100.0/24", "eth1", addresses=("198.51.100.10",)), default("eth1"))
+    found = judged(report(routes=alone), report(routes=(card("eth1"),), floating=VIP))
+    assert (found.faults, len(found.warnings)) == ((), 2)
+    given = report(routes=(card(), lan()), floating=frozenset({"default"}))
+    assert judged(report(routes=WELL), given).warnings == (
+        (
+            "The guest has no default route for IPv4 any more: it was by eth0; this does not count: "
+            "a cluster's manager gives it to one of its machines at a time."
+        ),
+    )
+    assert judged(
+        report(routes=WELL), report(routes=(card(is_up=False),), floating=frozenset({"default"}))
+    ).faults
+
+
+def test_what_a_cluster_starts_elsewhere_is_told_alone() -> None:
+    """What listened on a floating address alone, and what Pacemaker itself has started."""
+    units = (unit("haproxy.service"), unit("pacemaker.service"))
+    here = (tcp(443, "haproxy.service", address="198.51.100.10"), tcp(80, "pacemaker.service", "httpd"))
+    before = report(*units, routes=MASTER, listeners=here)
+    left = (*WELL, card("eth1"))
+    assert judged(before, report(*units, routes=left, floating=VIP)).faults == ()
+    assert len(judged(before, report(*units, routes=MASTER)).faults) == 2
+    assert judged(before, report(*units, routes=MASTER, floating=VIP)).faults == (
+        "Nothing listens on tcp 198.51.100.10:443 any more.",
+    ), "the address is here"
 
 
 def test_what_others_announce_is_told_alone() -> None:

@@ -15,6 +15,8 @@ _FIRST_FREE_PORT = 1024
 _DHCP_CLIENTS = (68, 546)
 #: Programs of ONC RPC: all their ports are any ports, which rpcbind tells.
 _RPC = ("rpc.", "rpcbind", "ypbind", "ypserv")
+#: What starts programs on one machine of a cluster at a time.
+_OF_A_CLUSTER = "pacemaker.service"
 #: What people start, and what ends with them.
 _OF_LOGINS = ("session-", "user@")
 
@@ -72,6 +74,10 @@ def _judge(one: Listener, before: GuestDetails, after: GuestDetails) -> Finding 
         return None
     if one.unit.startswith(_OF_LOGINS) and not _lingers(one):
         return _lost(one, why_not="somebody who was logged on had started it")
+    if one.address in after.floating and not _is_here(one.address, after):
+        return _lost(one, why_not="its address floats between the machines of a cluster")
+    if one.unit == _OF_A_CLUSTER and after.floating:
+        return _lost(one, why_not="a cluster's manager starts it on one of its machines at a time")
     if _is_of_service(one) and not _is_installed(one, after):
         return _lost(one, why_not=f"{one.unit} is not installed any more")
     owner = after.unit(one.unit)
@@ -79,6 +85,10 @@ def _judge(one: Listener, before: GuestDetails, after: GuestDetails) -> Finding 
         return _lost(one, may_pass=True, why_not=f"{one.unit} is still starting")
     usual = before.usual_seconds(f"{one.protocol}/{one.port}")
     return _lost(one, may_pass=True, usual_seconds=usual)
+
+
+def _is_here(address: str, after: GuestDetails) -> bool:
+    return any(address in route.addresses for route in after.routes or ())
 
 
 def _has_moved(one: Listener, before: GuestDetails, still: list[Listener]) -> bool:

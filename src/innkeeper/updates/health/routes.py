@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from innkeeper.channels.guest_details import Route
+from innkeeper.channels.guest_details import GuestDetails, Route
 from innkeeper.channels.ports import HealthReport
 from innkeeper.updates.health.finding import Finding
 
@@ -22,13 +22,17 @@ def findings(before: HealthReport, after: HealthReport) -> Iterator[Finding]:
     for family in _WORDS:
         gone = [route for route in was if _is_default(route, family)]
         if gone and not any(_is_default(route, family) for route in now):
-            yield _no_default(gone[0], was, now)
+            yield _no_default(gone[0], was, after.details)
     kept = _own_by_device(now)
-    networks = {route.network for routes in kept.values() for route in routes}
     for device, lost in _own_by_device(was).items():
+        elsewhere = {route.network for other, routes in kept.items() if other != device for route in routes}
         # A network that another device is in now has moved: devices are renamed, and bridged.
-        if device not in kept and networks.isdisjoint(route.network for route in lost):
-            yield _no_network(lost, now)
+        if not elsewhere.isdisjoint(route.network for route in lost):
+            continue
+        if device not in kept:
+            yield _no_network(lost, after.details)
+        elif _all_float(kept[device], after.details) and _some_stay(lost, after.details):
+            yield _none_of_its_own(lost, after.details)
 
 
 def subject_of(route: Route) -> str:
@@ -59,24 +63,63 @@ def _own_by_device(routes: Sequence[Route]) -> Mapping[str, Sequence[Route]]:
     return found
 
 
-def _no_default(gone: Route, was: Sequence[Route], now: Sequence[Route]) -> Finding:
-    why_not = _why_not(gone.device, now)
+def _some_stay(routes: Sequence[Route], after: GuestDetails) -> bool:
+    """Whether an address is known among theirs that is at home on this machine."""
+    return any(not after.floating.issuperset(route.addresses) for route in routes)
+
+
+def _all_float(routes: Sequence[Route], after: GuestDetails) -> bool:
+    """Whether their addresses are known, and each is one that a cluster's manager gives away."""
+    return all(route.addresses for route in routes) and not _some_stay(routes, after)
+
+
+def _no_default(gone: Route, was: Sequence[Route], after: GuestDetails) -> Finding:
+    own = _own_by_device(was).get(gone.device, ())
+    why_not = _why_not(gone.device, own, after)
     if gone.kind == "tunnel":
         why_not = "the other end of a tunnel may be away"
     elif gone.family == "ipv6" and any(_is_default(route, "ipv4") for route in was):
         why_not = "routers announce it, and IPv4 is judged by itself"
+    elif gone.family == "ipv4" and _DEFAULT in after.floating and not why_not and _is_up(gone.device, after):
+        why_not = "a cluster's manager gives it to one of its machines at a time"
     return _finding(gone, f"The guest has no default route for {_WORDS[gone.family]} any more", why_not)
 
 
-def _no_network(lost: Sequence[Route], now: Sequence[Route]) -> Finding:
+def _no_network(lost: Sequence[Route], after: GuestDetails) -> Finding:
     first = lost[0]
-    return _finding(first, f"{first.device} has no address of IPv4 any more", _why_not(first.device, now))
+    why_not = _why_not(first.device, lost, after)
+    return _finding(first, f"{first.device} has no address of IPv4 any more", why_not)
 
 
-def _why_not(device: str, now: Sequence[Route]) -> str:
-    if any(route.device == device and not route.is_linked for route in now):
+def _none_of_its_own(lost: Sequence[Route], after: GuestDetails) -> Finding:
+    """Of a card with addresses that leave this machine as soon as another takes over."""
+    first = lost[0]
+    return _finding(
+        first,
+        f"{first.device} has no address of IPv4 of its own any more, but only what a cluster gives it",
+        _no_link(first.device, after),
+    )
+
+
+def _why_not(device: str, own: Sequence[Route], after: GuestDetails) -> str:
+    """Why the loss of all that went by a device does not count; ``own`` is which networks it was in."""
+    if own and _all_float(own, after) and _is_up(device, after):
+        addresses = sorted({address for route in own for address in route.addresses})
+        which = f"{addresses[0]} floats" if len(addresses) == 1 else f"{', '.join(addresses[:3])} float"
+        return f"{which} between the machines of a cluster, and {device} is up"
+    return _no_link(device, after)
+
+
+def _no_link(device: str, after: GuestDetails) -> str:
+    if any(route.device == device and not route.is_linked for route in after.routes or ()):
         return f"{device} has no link, for which the guest can do nothing"
     return ""
+
+
+def _is_up(device: str, after: GuestDetails) -> bool:
+    """Whether the device is there, switched on, and has a link."""
+    here = [route for route in after.routes or () if route.device == device]
+    return bool(here) and all(route.is_up and route.is_linked for route in here)
 
 
 def _finding(lost: Route, what: str, why_not: str) -> Finding:
