@@ -55,6 +55,32 @@ async def test_a_guest_is_changed_only_where_its_worker_had_come_to_that(
     assert (told.status, told.unchanged) == (UpdateStatus.FAILED, unchanged)
 
 
+_DMESG = """\
+[   90.1] Out of memory: Killed process 700 (before) total-vm:918372kB
+[  120.1] shop invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), order=0
+[  120.2] Out of memory: Killed process 812 (dpkg) total-vm:918372kB, anon-rss:301040kB
+<3>[  121.2] Memory cgroup out of memory: Killed process 900 (a (name)) total-vm:1918372kB
+[  122.2] Out of memory: Kill process 901 (sh) score 900 or sacrifice child
+[  122.2] Out of memory: Killed process 812 (dpkg) total-vm:918372kB, anon-rss:301040kB
+"""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_what_the_kernel_killed_for_want_of_memory_is_named(guest: Path, shell: str) -> None:
+    """Since the update began: its worker may be among them."""
+    _begun(guest, pid=f"4194305 7 {_BOOT}\n")
+    (guest / "bin").mkdir()
+    (guest / "bin/dmesg").write_text(f"#!/bin/sh\ncat <<'END'\n{_DMESG}END\n")
+    (guest / "bin/dmesg").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{guest}/bin:{os.environ['PATH']}"}
+    told = await (await session_with(LocalCommands(guest, environment, SHELLS[shell]))).task("u1")
+    assert told is not None
+    assert told.text == (
+        "The program that does it has died; the kernel ran out of memory and killed dpkg (process 812), "
+        "a (name) (process 900), sh (process 901)."
+    )
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 async def test_a_worker_that_comes_after_it_was_given_up_does_nothing(guest: Path, shell: str) -> None:
     """Its place is taken by who says that it never began."""

@@ -26,6 +26,26 @@ _EMERGENCY = (
     "system logs.\r\nGive root password for maintenance\r\n(or press Control-D to continue): "
 )
 
+_OUT_OF_MEMORY = """\
+[   61.1] mysqld invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), order=0
+[   61.2] Out of memory: Killed process 812 (mysqld) total-vm:1837372kB
+"""
+_LOCKUPS = """\
+[   88.1] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [systemd:1]
+[  112.1] watchdog: BUG: soft lockup - CPU#0 stuck for 45s! [systemd:1]
+[  140.1] watchdog: BUG: soft lockup - CPU#0 stuck for 67s! [systemd:1]
+[  150.1] INFO: task jbd2/vda1-8:290 blocked for more than 120 seconds.
+"""
+_LOOP_OF_SEGFAULTS = """\
+[   40.1] shopd[900]: segfault at 10 ip 00007f1 sp 00007ff error 4 in libc.so.6[7f1+195000]
+[   41.1] shopd[904]: segfault at 10 ip 00007f2 sp 00007fe error 4 in libc.so.6[7f2+195000]
+"""
+_DISK_FAILS = """\
+[   50.1] blk_update_request: I/O error, dev vda, sector 2048 op 0x1:(WRITE)
+[   50.2] blk_update_request: I/O error, dev vda, sector 4096 op 0x1:(WRITE)
+[   50.3] EXT4-fs (vda1): Remounting filesystem read-only
+"""
+
 
 @pytest.mark.parametrize(
     ("text", "lines"),
@@ -86,6 +106,62 @@ _EMERGENCY = (
         (
             "[   61.2] Out of memory: Killed process 812 (mysqld) total-vm:1837372kB\nweb login: ",
             ("Out of memory: Killed process 812 (mysqld) total-vm:1837372kB",),
+        ),
+        (
+            _OUT_OF_MEMORY + _LOCKUPS,
+            (
+                "Out of memory: Killed process 812 (mysqld) total-vm:1837372kB",
+                "mysqld invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), order=0",
+                "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [systemd:1]",
+            ),
+        ),
+        (
+            _LOCKUPS + "[  70.1] watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [kcompactd0:28]\n",
+            (
+                "watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [kcompactd0:28]",
+                "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [systemd:1]",
+                "INFO: task jbd2/vda1-8:290 blocked for more than 120 seconds.",
+            ),
+        ),
+        (
+            "[   61.2] Out of memory: Kill process 812 (mysqld) score 900 or sacrifice child\n" + _LOCKUPS,
+            (
+                "Out of memory: Kill process 812 (mysqld) score 900 or sacrifice child",
+                "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [systemd:1]",
+                "INFO: task jbd2/vda1-8:290 blocked for more than 120 seconds.",
+            ),
+        ),
+        (
+            _LOOP_OF_SEGFAULTS + _LOCKUPS + _DISK_FAILS,
+            (
+                "blk_update_request: I/O error, dev vda, sector 2048 op 0x1:(WRITE)",
+                "EXT4-fs (vda1): Remounting filesystem read-only",
+                "shopd[900]: segfault at 10 ip 00007f1 sp 00007ff error 4 in libc.so.6[7f1+195000]",
+            ),
+        ),
+        (
+            "dpkg: cannot write: No space left on device\n" + _DISK_FAILS,
+            (
+                "dpkg: cannot write: No space left on device",
+                "blk_update_request: I/O error, dev vda, sector 2048 op 0x1:(WRITE)",
+                "EXT4-fs (vda1): Remounting filesystem read-only",
+            ),
+        ),
+        (
+            "[  5.0] Memory cgroup out of memory: Killed process 900 (java) total-vm:1kB\n" + _DISK_FAILS,
+            (
+                "blk_update_request: I/O error, dev vda, sector 2048 op 0x1:(WRITE)",
+                "EXT4-fs (vda1): Remounting filesystem read-only",
+                "Memory cgroup out of memory: Killed process 900 (java) total-vm:1kB",
+            ),
+        ),
+        (
+            _OUT_OF_MEMORY + "[  62.0] Kernel panic - not syncing: System is deadlocked on memory\n",
+            (
+                "Out of memory: Killed process 812 (mysqld) total-vm:1837372kB",
+                "mysqld invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), order=0",
+                "Kernel panic - not syncing: System is deadlocked on memory",
+            ),
         ),
         ("Debian GNU/Linux 12 web ttyS0\n\nweb login: ", ()),
         ("", ()),

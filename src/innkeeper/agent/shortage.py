@@ -12,8 +12,9 @@ from innkeeper.agent.places import Places, read_text
 
 _ASK_S = 30.0
 _MOST = 5
-#: What the kernel says of a program that it has ended, in its own words and those of a control group.
-_KILLED = re.compile(r"[Oo]ut of memory: Killed process (\d+) \(([^)]*)\)")
+#: What the kernel says of a program that it has ended, in its own words (RHEL 7's are older) and those of a
+#: control group.
+_KILLED = re.compile(r"[Oo]ut of memory: Kill(?:ed)? process (\d+) \(([^)]*)\)")
 #: Before its lines the kernel says how long after the boot it wrote them, by a clock of its own.
 _KERNEL_TIME = re.compile(r"(?:<\d+>)?\[ *(\d+\.\d+)\]")
 _CLOCKS_DIFFER_S = 2.0

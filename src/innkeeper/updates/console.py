@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -27,20 +28,33 @@ _ENDS: Final[Sequence[re.Pattern[str]]] = (
     re.compile(r"No bootable (device|option)|Boot failed: not a bootable disk|No more network devices"),
     re.compile(r"Failed to (execute|start) /sbin/init|No init found|switch_root: .*failed", re.IGNORECASE),
 )
-#: What was said before such an end, and names its cause.
-_CAUSES: Final = re.compile(
-    r"\[FAILED\]|\[ TIME \]|Timed out waiting for device|Gave up waiting for (the )?root|"
-    r"ALERT! .* does not exist|Unable to mount root fs|VFS: Cannot open root device|"
-    r"^error: |^BdsDxe: failed|Failed to mount|Unable to find a medium|"
-    r"dracut-initqueue.*timeout|Warning: /dev/\S+ does not exist|"
-    r"Out of memory: Killed process|[Oo]om-kill|No space left on device|unexpectedly inconsistent|"
-    r"run fsck (manually|MANUALLY)"
+#: What names a cause, or follows from one: the kinds in the order in which they explain the ones below.
+_CAUSES: Final[Sequence[re.Pattern[str]]] = (
+    # The kernel of RHEL 7 says "Kill process". A group of processes at its own limit is another matter.
+    re.compile(r"(?<!cgroup )[Oo]ut of memory: Kill(ed)? process|Out of memory and no killable processes"),
+    re.compile(
+        r"invoked oom-killer|oom-kill:(?!constraint=CONSTRAINT_MEMCG)|page allocation failure|"
+        r"Under memory pressure|soft lockup.*\[(kswapd|kcompactd)|task (kswapd|kcompactd)\S* blocked for more"
+    ),
+    re.compile(r"No space left on device|Disk quota exceeded"),
+    re.compile(
+        r"I/O error|[Ii]nput/output error|EXT4-fs error|XFS .*(Corruption|[Ss]hut(down|ting down))|"
+        r"BTRFS (error|critical)|unexpectedly inconsistent|run fsck (manually|MANUALLY)"
+    ),
+    re.compile(r"Remounting filesystem read-only|Read-only file system"),
+    re.compile(
+        r"Timed out waiting for device|Gave up waiting for (the )?root|ALERT! .* does not exist|"
+        r"Unable to mount root fs|VFS: Cannot open root device|^error: |^BdsDxe: failed|"
+        r"Unable to find a medium|dracut-initqueue.*timeout|Warning: /dev/\S+ does not exist"
+    ),
+    re.compile(r"BUG: (?!soft lockup)|Oops|general protection fault"),
+    re.compile(r"\[FAILED\]|\[ TIME \]|Failed to mount"),
+    re.compile(r"segfault at|traps: .* trap "),
+    re.compile(r"soft lockup|hung_task|blocked for more than \d+ seconds"),
+    re.compile(r"Memory cgroup out of memory: Kill(ed)? process"),
 )
-#: What a guest that hangs may have said.
-_TROUBLE: Final = re.compile(
-    r"Out of memory: Killed process|BUG: |soft lockup|hung_task|blocked for more than \d+ seconds|"
-    r"I/O error|EXT4-fs error|Remounting filesystem read-only|XFS .*(Corruption|Shutdown)|Oops"
-)
+#: What of a line says the same in other lines of its kind.
+_NUMBERS = re.compile(r"\b(0x)?[0-9a-f]*\d[0-9a-f]*")
 
 
 def why_not_up(text: str) -> tuple[str, ...]:
@@ -48,10 +62,24 @@ def why_not_up(text: str) -> tuple[str, ...]:
     lines = [*_lines(text)]
     at = _last_end(lines)
     if at is None:
-        return tuple(dict.fromkeys(line for line in lines if _TROUBLE.search(line)))[-_MOST_LINES:]
+        return _causes(lines)[:_MOST_LINES]
     begun = max((n for n in range(at) if any(end.search(lines[n]) for end in _ENDS)), default=-1)
-    causes = dict.fromkeys(line for line in lines[begun + 1 : at] if _CAUSES.search(line))
-    return (*[line for line in causes if line != lines[at]][: _MOST_LINES - 1], lines[at])
+    causes = [line for line in _causes(lines[begun + 1 : at]) if line != lines[at]]
+    return (*causes[: _MOST_LINES - 1], lines[at])
+
+
+def _causes(lines: Sequence[str]) -> tuple[str, ...]:
+    """The lines that name one: the first of each kind, then the second of each."""
+    found: dict[str, tuple[int, int]] = {}
+    of_kind: Counter[int] = Counter()
+    seen: set[str] = set()
+    for line in lines:
+        kind = next((n for n, words in enumerate(_CAUSES) if words.search(line)), None)
+        if kind is not None and (told := _NUMBERS.sub("", line)) not in seen:
+            seen.add(told)
+            found[line] = (of_kind[kind], kind)
+            of_kind[kind] += 1
+    return tuple(sorted(found, key=found.__getitem__))
 
 
 def panics(text: str) -> int:

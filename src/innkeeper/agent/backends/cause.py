@@ -14,10 +14,18 @@ _HEADING = re.compile(
     r"|^(upgrading|installing|removing) "
 )
 
-#: What breaks anything: with its own line it needs no other.
-_ROOTS = re.compile(
-    r"No space left on device|Read-only file system|Out of memory|oom-kill|Kernel panic|\bKilled$",
-    re.IGNORECASE,
+#: What breaks anything: with its own line it needs no other. The first explains those below it.
+_ROOTS: Tuple[Pattern[str], ...] = tuple(
+    re.compile(words, re.IGNORECASE)
+    for words in (
+        r"Out of memory|Cannot allocate memory|oom-kill",
+        r"No space left on device|Disk quota exceeded",
+        r"Input/output error|\bI/O error",
+        r"Read-only file system",
+        r"Kernel panic",
+        r"\bKilled$",
+        r"Segmentation fault",
+    )
 )
 #: The line that names package and script, and how many lines below it belong to it.
 _KINDS: Tuple[Tuple[Pattern[str], int], ...] = (
@@ -55,11 +63,11 @@ def cause(output: str) -> str:
     """Return the sentence that says why, or else the last one that says anything."""
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
     found = next(filter(None, (_at(lines, pattern, below) for pattern, below in _KINDS)), None)
-    root = next((line for line in lines if _ROOTS.search(line)), None)
+    root = _root(lines)
     if found is not None:
         failure, said = " ".join(found[1]), " ".join(_said(lines, found[0]))
         return _cut([f"{failure}; it said: {said}" if said else failure])
-    return _cut([root] if root else [_last(lines)])
+    return _cut(root or [_last(lines)])
 
 
 def _at(lines: List[str], pattern: Pattern[str], below: int) -> Optional[Tuple[int, List[str]]]:
@@ -78,7 +86,11 @@ def _said(lines: List[str], number: int) -> List[str]:
         if _HEADING.match(line):
             break
         words.insert(0, line)
-    return [line for line in words if _ROOTS.search(line)][:1] or words
+    return _root(words) or words
+
+
+def _root(lines: List[str]) -> List[str]:
+    return [line for words in _ROOTS for line in lines if words.search(line)][:1]
 
 
 def _last(lines: List[str]) -> str:

@@ -22,12 +22,18 @@ cause() {
         add("^problem(: | [0-9]+: )", 2)
         add("^error message: ", 0)
         script = "script|exited with error|dpkg: error processing|command failed to execute"
-        root = "no space left on device|read-only file system|out of memory|oom-kill|kernel panic|killed$"
+        # What breaks anything; the first explains those below it.
+        roots = split("out of memory|cannot allocate memory|oom-kill;no space left on device|disk quota exceeded;input/output error|i/o error;read-only file system;kernel panic;killed$;segmentation fault", root, ";")
         heading = "^ *(running scriptlet|preparing|upgrading|installing|cleanup|verifying|obsoleting) *:|^installation of |^additional rpm output|^output of |^ *executing |^\\([0-9]+/[0-9]+\\)|^rpm: |^(setting up|unpacking|preparing to|processing triggers|removing) |^\\(reading database|^(upgrading|installing|removing) "
         empty = "sub-process .* returned an error code|some index files failed|unable to fetch some archives|held broken packages|install failed|erase skipped|all mirrors were tried|transaction failed|please see the above|close this appl|errors were encountered while processing|^error: *$|errors occurred, no packages|failed to commit transaction|failed to synchronize"
         error = "^(e:|error|dpkg: error|dpkg-deb: error)"
     }
     function add(pattern, below) { kinds++; kind[kinds] = pattern; more[kinds] = below }
+    # The rank of a line among the roots; 0 for one that is none.
+    function rank(text, r) {
+        for (r = 1; r <= roots; r++) if (text ~ root[r]) return r
+        return 0
+    }
     function cut(text) {
         gsub(/[ \t]+/, " ", text); sub(/^ /, "", text); sub(/ $/, "", text); sub(/^- /, "", text)
         if (length(text) <= 300) return text
@@ -39,16 +45,16 @@ cause() {
     END {
         for (k = 1; k <= kinds && !at; k++)
             for (i = 1; i <= lines; i++) if (low[i] ~ kind[k]) { at = i; below = more[k]; break }
-        for (i = 1; i <= lines && !rooted; i++) if (low[i] ~ root) rooted = i
+        for (i = 1; i <= lines; i++) if ((r = rank(low[i])) && (!rooted || r < best)) { rooted = i; best = r }
         if (at) {
             for (i = at; i <= at + below && i <= lines; i++) text = text (i > at ? " " : "") line[i]
             if (low[at] ~ script) {
                 for (i = at - 1; i >= 1 && i >= at - 3; i--) {
                     if (low[i] ~ heading) break
                     said = line[i] (said == "" ? "" : " ") said
-                    if (low[i] ~ root) disk = line[i]
+                    if ((r = rank(low[i])) && (worst == "" || r <= least)) { worst = line[i]; least = r }
                 }
-                if (disk != "") said = disk
+                if (worst != "") said = worst
                 if (said != "") text = text "; it said: " said
             }
             print cut(text); exit
@@ -59,6 +65,24 @@ cause() {
         if (last == "") last = lines ? line[lines] : "it printed nothing"
         print cut(last)
     }'
+}
+
+# The programs that the kernel has killed for want of memory since a step began, in words that follow a sentence.
+killed_since() { # DIRECTORY
+    read -r _boot _up 2>/dev/null <"$1/since" && [ "$_boot" = "$(boot_id)" ] || return 0
+    # The kernel says how long after the boot it wrote a line, by a clock of its own.
+    within 10 "$(path_of dmesg)" 2>/dev/null | awk -v since="$((_up - 2))" '
+        /[Oo]ut of memory: Kill(ed)? process [0-9]+ \(/ {
+            sub(/^<[0-9]+>/, "")
+            if (substr($0, 1, 1) != "[" || substr($0, 2) + 0 < since) next
+            sub(/^.*[Oo]ut of memory: Kill(ed)? process /, "")
+            pid = $1
+            sub(/^[0-9]+ \(/, ""); sub(/\)[^)]*$/, "")
+            if ((name = $0 " (process " pid ")") in seen) next
+            seen[name] = 1
+            if (++count <= 5) out = out (count > 1 ? ", " : "") name
+        }
+        END { if (count) printf "; the kernel ran out of memory and killed %s", out }'
 }
 
 # What is full, in words that follow a sentence about it.

@@ -71,7 +71,7 @@ settle_dead() {
     if [ "$_boot" != "$(boot_id)" ]; then
         _words="The guest went down in the middle of it."
     else
-        _words="The program that does it has died."
+        _words="The program that does it has died$(killed_since "$1")."
     fi
     if [ -e "$1/acting" ]; then _same=false; else _same=true; fi
     printf 'failed\n%s\n%s\n' $_same "$_words" | put_end "$1"

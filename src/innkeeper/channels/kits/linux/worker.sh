@@ -170,7 +170,7 @@ leave_turn() {
 fail() {
     [ -n "$RUN" ] || refuse "$1"
     trap - TERM
-    _sentence=$1$(shortage "$1")
+    _sentence=$1$(shortage "$1")$(killed_since "$RUN")
     note_changes
     if [ -n "$ACTED" ]; then _unchanged=false; else _unchanged=true; fi
     finish failed $_unchanged "$_sentence"
