@@ -41,6 +41,8 @@ class LocalCommands:
         self.blocked: set[str] = set()
         self.os_id = "debian"
         self.is_silent = False
+        #: After so many more answers it is silent.
+        self.answers_left: int | None = None
         #: What was run, without what a kit is installed by.
         self.verbs: list[str] = []
         #: What stands before every command: it enters another place, where the guest is there.
@@ -87,6 +89,8 @@ class LocalCommands:
         return f"{self.root}{word}" if word.startswith("/var/lib/innkeeper") else word
 
     def _expect_answer(self) -> None:
+        if self.answers_left is not None:
+            self.is_silent, self.answers_left = self.answers_left == 0, max(0, self.answers_left - 1)
         if self.is_silent:
             raise AgentSilent("qemu-guest-agent is not connected.", machine=MACHINE)
 

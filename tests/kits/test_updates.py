@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.agent.backends.cause import cause
+from innkeeper.channels.kits.session import KitSession
 from innkeeper.channels.ports import GuestOutput, TaskStateChanged
 from innkeeper.errors import AgentError
 from innkeeper.wire.states import UpdateStatus
@@ -80,6 +82,51 @@ async def test_all_that_an_update_prints_is_told_before_its_end(commands: LocalC
         "line 1 of what is told at the end",
         "line 6000 of what is told at the end",
     )
+
+
+async def _over(commands: LocalCommands) -> KitSession:
+    """A session whose update has ended, and printed more than one answer takes; nobody has heard of it."""
+    _update_by(commands, "seq -f 'line %.0f of what is told at the end' 1 3000; printf 'the last'")
+    session = await session_with(commands)
+    await session.start_task("", "u1", b"")
+    async with asyncio.timeout(60):
+        while not [*(commands.root / KIT_DIRECTORY).glob("updates/*/update/end")]:
+            await asyncio.sleep(0.05)
+    return session
+
+
+async def test_an_end_is_known_and_its_last_words_follow(commands: LocalCommands) -> None:
+    """Of a guest whose qemu-guest-agent was stopped by the update itself, and is back later."""
+    session = await _over(commands)
+    commands.answers_left = 1
+    lines: list[str] = []
+    async with asyncio.timeout(60):
+        async for message in session.messages():
+            if isinstance(message, GuestOutput):
+                lines.append(message.text)
+            elif isinstance(message, TaskStateChanged) and message.task.status.is_final:
+                assert message.task.status is UpdateStatus.SUCCESS
+                break
+        else:
+            pytest.fail("its end was known, and not told")
+    assert 0 < len(lines) < 3001
+    with pytest.raises(AgentError, match="not connected"):
+        await anext(session.last_words("u1"))
+    commands.answers_left, commands.is_silent = None, False
+    lines += [line async for line in session.last_words("u1")]
+    assert (len(lines), lines[-1]) == (3001, "the last")
+    assert [line async for line in session.last_words("u1")] == []
+
+
+async def test_another_session_tells_the_last_words(commands: LocalCommands) -> None:
+    """The first was lost before the end: by the guest's own note, nothing that was told is repeated."""
+    await _over(commands)
+    other = await session_with(commands)
+    task = await other.task("u1")
+    assert task is not None
+    assert task.status is UpdateStatus.SUCCESS
+    lines = [line async for line in other.last_words("u1")]
+    assert (len(lines), lines[-1]) == (3001, "the last")
 
 
 async def test_whoever_hears_no_more_messages_is_told_of_the_end(commands: LocalCommands) -> None:
@@ -171,6 +218,35 @@ async def test_a_program_that_prints_without_end_fills_nothing(commands: LocalCo
     assert task.text == "one failed (exit code 1): ERROR: the cause"
     [log] = (commands.root / KIT_DIRECTORY).glob("updates/*/update/log")
     assert log.stat().st_size < 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        (["tar: No space left on device", "fork: Cannot allocate memory"], "fork: Cannot allocate memory"),
+        (["Killed", "cp: Input/output error"], "cp: Input/output error"),
+        (["Segmentation fault", "rm: Read-only file system", "done"], "rm: Read-only file system"),
+        (["Segmentation fault", "done"], "Segmentation fault"),
+        (
+            [
+                "x: Read-only file system",
+                "x: Input/output error",
+                "dpkg: error processing package x (-a):",
+                "1",
+            ],
+            "dpkg: error processing package x (-a): 1; it said: x: Input/output error",
+        ),
+    ],
+)
+async def test_what_explains_the_rest_is_the_cause(
+    commands: LocalCommands, printed: Sequence[str], said: str
+) -> None:
+    """Whatever was printed first; the task agent ranks the same."""
+    _update_by(commands, "".join(f"echo '{line}'\n" for line in printed) + "exit 1")
+    session = await session_with(commands)
+    await session.start_task("", "u1", b"")
+    assert (await ended(session, "u1")).text == f"one failed (exit code 1): {said}"
+    assert cause("\n".join(printed)) == said
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from innkeeper.channels.ports import (
 )
 from innkeeper.errors import AgentError
 from innkeeper.tasks.clock import FakeClock
-from innkeeper.updates.follow import Follower
+from innkeeper.updates.follow import Follower, OnOutput
 
 
 def told(status: UpdateStatus) -> AgentTask:
@@ -42,6 +42,10 @@ class Session:
         return self._next()
 
     async def messages(self) -> AsyncIterator[GuestMessage]:
+        return
+        yield
+
+    async def last_words(self, identifier: str) -> AsyncIterator[str]:
         return
         yield
 
@@ -79,7 +83,9 @@ class Sessions:
         return True
 
 
-def follower(*sessions: Session, clock: FakeClock | None = None) -> Follower:
+def follower(
+    *sessions: Session, clock: FakeClock | None = None, on_output: OnOutput = lambda _text: None
+) -> Follower:
     async def nothing(_state: object = None) -> None:
         return
 
@@ -88,12 +94,13 @@ def follower(*sessions: Session, clock: FakeClock | None = None) -> Follower:
         title="m",
         identifier="u",
         agents=cast("GuestAgents", Sessions(*sessions)),
-        clock=FakeClock(speed=1000.0) if clock is None else clock,
+        # A computer that others keep busy may stand still for longer than a faster one would wait.
+        clock=FakeClock(speed=100.0) if clock is None else clock,
         agent_seconds=60.0,
         poll_seconds=1.0,
         check_alive=nothing,
         on_state=nothing,
-        on_output=lambda _text: None,
+        on_output=on_output,
     )
 
 
@@ -109,6 +116,36 @@ async def test_a_guest_that_stays_silent_is_given_up() -> None:
     """Where no session answers in the agent's time, the follower says so."""
     with pytest.raises(AgentError, match="does not answer"):
         await follower(Session(UpdateStatus.APPLYING, None)).run("label", b"")
+
+
+class LateSession(Session):
+    """A session of a guest that has ended its update and does not answer for so many seconds."""
+
+    def __init__(self, clock: FakeClock, back_at: float) -> None:
+        super().__init__(UpdateStatus.SUCCESS)
+        self._clock = clock
+        self._back_at = back_at
+
+    async def last_words(self, identifier: str) -> AsyncIterator[str]:
+        yield "one"
+        if self._clock.monotonic() < self._back_at:
+            raise AgentError("It does not answer.", machine="m")
+        yield "the last"
+
+
+async def test_last_words_are_waited_for() -> None:
+    """As long as a guest has time to answer."""
+    clock, heard = FakeClock(speed=20.0), list[str]()
+    task = await follower(LateSession(clock, 5.0), clock=clock, on_output=heard.append).run("label", b"")
+    assert (task.status, heard[-1]) == (UpdateStatus.SUCCESS, "the last")
+
+
+async def test_a_verdict_that_is_known_outlives_the_guest() -> None:
+    """Whose last words nobody hears."""
+    clock = FakeClock(speed=100.0)
+    task = await follower(LateSession(clock, 1e9), clock=clock).run("label", b"")
+    assert task.status is UpdateStatus.SUCCESS
+    assert clock.monotonic() >= 60.0
 
 
 class QuietSession(Session):

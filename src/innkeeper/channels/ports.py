@@ -227,6 +227,9 @@ class GuestAgent(Protocol):
     async def task(self, identifier: str) -> AgentTask | None:
         """Return the agent's journal entry of an update, or ``None``."""
 
+    def last_words(self, identifier: str) -> AsyncIterator[str]:
+        """What an update that has ended printed, and no message has told: a kit is asked for it."""
+
     async def cancel_task(self, identifier: str) -> None:
         """Ask the agent to cancel an update; best effort."""
 

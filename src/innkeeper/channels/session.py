@@ -122,6 +122,11 @@ class AgentSession:
             ),
         )
 
+    async def last_words(self, identifier: str) -> AsyncIterator[str]:
+        """None: the agent tells what is printed as it comes."""
+        return
+        yield
+
     async def cancel_task(self, identifier: str) -> None:
         """Ask the agent to cancel an update; best effort."""
         await self._ask({"do": "cancel_task", "identifier": identifier}, _nothing)

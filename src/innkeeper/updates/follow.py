@@ -114,8 +114,25 @@ class Follower:
                 task = await self._until_final(agent, task)
             except AgentError:
                 agent, task = await self._found_again()
+        await self._hear_out(agent)
         await self._tell(task)
         return task
+
+    async def _hear_out(self, agent: GuestAgent) -> None:
+        """Pass on what it printed last: a guest may not answer at its very end, and be back soon.
+
+        One that does not come back has told how the update ended all the same.
+        """
+        give_up = self._clock.monotonic() + self._agent_seconds
+        while True:
+            try:
+                async for line in agent.last_words(self._identifier):
+                    self._on_output(line)
+                return
+            except AgentError:
+                if self._clock.monotonic() >= give_up:
+                    return
+            await self._clock.sleep(_PAUSE_SECONDS)
 
     async def _started(self, agent: GuestAgent, label: str, context: bytes) -> AgentTask:
         """Start it; where an answer is lost, what has begun is found begun when it is asked again."""

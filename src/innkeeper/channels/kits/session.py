@@ -87,6 +87,8 @@ class KitSession:
         #: The updates that were asked about, with what was told of them last.
         self._followed: dict[str, AgentTask] = {}
         self._offsets: dict[str, str] = {}
+        #: Those of which all is told.
+        self._told: set[str] = set()
         #: Whether somebody waits for messages of the updates; and what wakes the look for them.
         self._is_heard = False
         self._woken = Signal()
@@ -133,6 +135,13 @@ class KitSession:
             self._woken.set()
             return told
         return task
+
+    async def last_words(self, identifier: str) -> AsyncIterator[str]:
+        """What is left to tell of an update whose guest did not answer to the very end of it."""
+        if identifier not in self._told:
+            async for _, lines in self._news(identifier):
+                for line in lines:
+                    yield line
 
     async def cancel_task(self, identifier: str) -> None:
         """Ask the guest to cancel an update; best effort."""
@@ -256,19 +265,36 @@ class KitSession:
         return [name for name, task in self._followed.items() if not task.status.is_final]
 
     async def _look(self, identifier: str) -> AsyncIterator[GuestMessage]:
-        """What an update has printed and come to since the last look; its last words come before its end."""
+        """What an update has printed and come to since the last look; its last words come before its end.
+
+        An end that is known is told, though the guest does not answer any more.
+        """
+        task: AgentTask | None = None
+        try:
+            async for told, lines in self._news(identifier):
+                task = told
+                for line in lines:
+                    yield GuestOutput(identifier=identifier, text=line)
+        except AgentError:
+            if task is None or not task.status.is_final:
+                raise
+        if task is not None and task != self._followed[identifier]:
+            self._followed[identifier] = task
+            yield TaskStateChanged(task=task)
+
+    async def _news(self, identifier: str) -> AsyncIterator[tuple[AgentTask | None, Sequence[str]]]:
+        """What an update has come to and printed since the last question: all of it, where it has ended."""
         for _ in range(_MOST_LAST_LOOKS):
             came_from = self._offsets.get(identifier, _WHERE_IT_WAS)
             answer = await self._ask("task", identifier, came_from)
             task, lines, offset = self._read(functools.partial(_news_in, answer, identifier))
             self._offsets[identifier] = str(offset)
-            for line in lines:
-                yield GuestOutput(identifier=identifier, text=line)
-            if task is None or not task.status.is_final or str(offset) == came_from:
+            yield task, lines
+            if task is None or not task.status.is_final:
+                return
+            if str(offset) == came_from:
                 break
-        if task is not None and task != self._followed[identifier]:
-            self._followed[identifier] = task
-            yield TaskStateChanged(task=task)
+        self._told.add(identifier)
 
     async def _ask(
         self, verb: str, *arguments: str, stdin: bytes = b"", timeout: float = _CALL_S

@@ -191,6 +191,11 @@ class FakeAgent:
         """An update in the agent's journal; ``None`` where it is unknown."""
         return await self._call(lambda guest, _: _journal_of(guest).get(identifier))
 
+    async def last_words(self, identifier: str) -> AsyncIterator[str]:
+        """None: its messages tell all."""
+        return
+        yield
+
     async def cancel_task(self, identifier: str) -> None:
         """Stop an update: what was due of it does not happen."""
         await self._call(lambda guest, _: _cancel(guest, identifier))
