@@ -240,9 +240,21 @@ _LOOKS_BAD = (
         setup=program("/usr/bin/flap", "#!/bin/sh\nsleep 2; exit 1") + serve("flap", unit_of(program="/usr/bin/flap", restart="always").replace("[Service]", "[Unit]\nStartLimitIntervalSec=0\n[Service]")),
     ),
     Case(
+        name="flapport", story="a server that dies every few seconds, before and after, with its port", verdict=_KEPT,
+        installed=(_SHOP,), offered=(_GOOD,),
+        setup=program("/usr/bin/flap", "#!/bin/sh\ntimeout 6 /usr/bin/python3 -m http.server --bind 0.0.0.0 8090\nexit 1")
+        + serve("flap", unit_of(program="/usr/bin/flap", restart="always").replace("[Service]", "[Unit]\nStartLimitIntervalSec=0\n[Service]")),
+    ),
+    Case(
         name="lately", story="a unit that failed in the week before fails again", verdict=_KEPT,
         installed=(_SHOP,), offered=(shop("2.0", after="touch /srv/trouble; systemctl restart --no-block moody"),),
         setup="touch /srv/trouble\n" + program("/usr/bin/moody", "#!/bin/sh\n[ ! -e /srv/trouble ] || exit 1\nexec sleep infinity")
+        + serve("moody", unit_of(program="/usr/bin/moody")) + "sleep 6; rm /srv/trouble; systemctl reset-failed moody; systemctl start --no-block moody\n",
+    ),
+    Case(
+        name="latelyport", story="a server that failed in the week before fails again, and its port with it", verdict=_KEPT,
+        says="tcp 0.0.0.0:8090", installed=(_SHOP,), offered=(shop("2.0", after="touch /srv/trouble; systemctl restart --no-block moody"),),
+        setup="touch /srv/trouble\n" + program("/usr/bin/moody", "#!/bin/sh\n[ ! -e /srv/trouble ] || exit 1\nexec /usr/bin/python3 -m http.server --bind 0.0.0.0 8090")
         + serve("moody", unit_of(program="/usr/bin/moody")) + "sleep 6; rm /srv/trouble; systemctl reset-failed moody; systemctl start --no-block moody\n",
     ),
     Case(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from innkeeper.channels.guest_details import GuestDetails, Listener
 from innkeeper.channels.ports import HealthReport
 from innkeeper.updates.health.finding import Finding
+from innkeeper.updates.health.owners import Owners
 
 #: Below this, a port is asked for by its number.
 _FIRST_FREE_PORT = 1024
@@ -27,12 +28,13 @@ def findings(before: HealthReport, after: HealthReport) -> Iterator[Finding]:
         for place in sorted(before.listeners - after.listeners):
             yield _lost(_read(place), may_pass=False)
         return
+    owners = Owners(before, after)
     present = set(after.details.listeners)
     seen: set[str] = set()
     for one in before.details.listeners:
         if one in present or _is_there(one, after.details):
             continue
-        found = _judge(one, before.details, after.details)
+        found = _judge(one, before.details, after.details, owners)
         if found is not None and found.sentence not in seen:
             seen.add(found.sentence)
             yield found
@@ -59,7 +61,7 @@ def _covers(now: str, was: str) -> bool:
     return new == old or not (old.is_unspecified or old.is_loopback or new.is_loopback)
 
 
-def _judge(one: Listener, before: GuestDetails, after: GuestDetails) -> Finding | None:
+def _judge(one: Listener, before: GuestDetails, after: GuestDetails, owners: Owners) -> Finding | None:
     is_any = before.any_ports[0] <= one.port <= before.any_ports[1]
     if one.protocol == "udp" and is_any:
         # Whoever asks over UDP has one, for as long as the answer takes.
@@ -83,6 +85,9 @@ def _judge(one: Listener, before: GuestDetails, after: GuestDetails) -> Finding 
     owner = after.unit(one.unit)
     if owner is not None and owner.is_starting:
         return _lost(one, may_pass=True, why_not=f"{one.unit} is still starting")
+    excuse = owners.excuse(one.unit, before, after)
+    if excuse:
+        return _lost(one, why_not=excuse)
     usual = before.usual_seconds(f"{one.protocol}/{one.port}")
     return _lost(one, may_pass=True, usual_seconds=usual)
 

@@ -15,7 +15,8 @@ _DAY_SECONDS = 24 * 3600
 _HOUR_SECONDS = 3600
 #: A service that has run for this share of a guest's uptime does not end when nobody asks it.
 _ALWAYS = 0.9
-_ACTIVE = ("active", "reloading", "refreshing")
+#: The states of a unit that runs.
+ACTIVE = ("active", "reloading", "refreshing")
 #: What a loss of is no harm at once: it is told.
 _LATER = (".timer", ".path")
 #: What systemd-logind starts with a user, and stops after him.
@@ -33,7 +34,7 @@ def findings(before: HealthReport, after: HealthReport) -> Iterator[Finding]:
         was = words_of(before.details.unit(name))
         yield dataclasses.replace(_judge_failed(name, before.details, after.details), was=was)
     for unit in before.details.units.values():
-        if unit.active in _ACTIVE and unit.name not in after.failed_units:
+        if unit.active in ACTIVE and unit.name not in after.failed_units:
             has_rebooted = before.boot_id != after.boot_id
             found = _judge_present(unit, before.details, after.details, has_rebooted=has_rebooted)
             if found is not None:
@@ -48,11 +49,26 @@ def is_flapping(unit: UnitFacts, before: GuestDetails) -> bool:
 
 def loss_of(unit: UnitFacts, details: GuestDetails) -> Finding | None:
     """Return what would be found if the unit stood still after a reboot, and nothing else had changed."""
-    if unit.active not in _ACTIVE:
+    if unit.active not in ACTIVE:
         return None
     lost = dataclasses.replace(unit, active="inactive", sub="dead", has_job=False)
     after = dataclasses.replace(details, units={**details.units, unit.name: lost})
     return _judge_present(unit, details, after, has_rebooted=True)
+
+
+def why_not_missed(unit: UnitFacts, before: GuestDetails, *, has_rebooted: bool) -> str:
+    """Return why nobody misses what a unit served that is not active any more; empty where somebody may."""
+    if unit.enablement == "transient":
+        return "was started for once"
+    if unit.type == "oneshot" and not unit.remains:
+        return "is a job that is over"
+    is_young = unit.age < min(_HOUR_SECONDS, _ALWAYS * before.uptime)
+    if (unit.triggered and (is_young or not unit.is_expected)) or (
+        unit.type == "dbus" and not unit.is_expected
+    ):
+        return "is started when it is asked for"
+    is_by_hand = unit.enablement == "disabled" and not unit.is_expected
+    return "was started by hand" if is_by_hand and has_rebooted else ""
 
 
 def words_of(unit: UnitFacts | None) -> str:
@@ -118,7 +134,7 @@ def _judge_present(
 ) -> Finding | None:
     """Look whether a unit that was active still is, and is missed if not."""
     now = after.unit(unit.name)
-    if now is not None and now.active in (*_ACTIVE, "failed"):
+    if now is not None and now.active in (*ACTIVE, "failed"):
         return None
     if now is not None and now.is_between_starts:
         if is_flapping(unit, before):
@@ -150,7 +166,7 @@ def _is_missed(unit: UnitFacts, before: GuestDetails, after: GuestDetails, *, ha
         return unit.remains and unit.enablement.startswith("enabled")
     if unit.name.endswith(".socket"):
         started = map(after.unit, unit.triggers)
-        return unit.is_expected and not any(one is not None and one.active in _ACTIVE for one in started)
+        return unit.is_expected and not any(one is not None and one.active in ACTIVE for one in started)
     if unit.is_expected:
         return True
     # Somebody started it by hand, or a question on the bus did: neither is repeated by a boot.
