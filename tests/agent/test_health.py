@@ -12,7 +12,7 @@ from innkeeper.agent.inits import systemd_units as units
 from innkeeper.agent.inits.lingering import user_units
 from innkeeper.agent.inits.systemd_groups import unit_of
 from innkeeper.agent.listeners import Listener, any_ports, listeners
-from innkeeper.agent.mounts import Mount, mounts
+from innkeeper.agent.mounts import Mount, mounts, swaps
 from innkeeper.agent.places import Places
 from innkeeper.agent.routes import routes
 from innkeeper.errors import AgentError
@@ -167,6 +167,36 @@ def test_mounts_are_told_with_who_wants_them(tmp_path: Path) -> None:
     ]
 
 
+def test_what_is_swapped_to_is_told_as_fstab_or_a_unit_names_it(tmp_path: Path) -> None:
+    """What somebody swaps to by hand has the kernel's name, and what is switched off has none."""
+    write(
+        tmp_path,
+        "proc/swaps",
+        "Filename\tType\tSize\tUsed\tPriority\n"
+        + "".join(f"/{one} partition 9 0 -2\n" for one in ("dev/vda5", "swapfile", "dev/zram0", "dev/sdz")),
+    )
+    for device in ("dev/vda5", "dev/zram0", "dev/sdz", "dev/off", "swapfile"):
+        write(tmp_path, device, "")
+    (tmp_path / "dev/disk/by-uuid").mkdir(parents=True)
+    (tmp_path / "dev/disk/by-uuid/7f").symlink_to("../../vda5")
+    write(
+        tmp_path,
+        "etc/fstab",
+        'UUID="7f" none swap sw 0 0\n/swapfile none swap nofail 0 0\n/dev/off none swap sw 0 0\n',
+    )
+    told = (
+        "Id=dev-zram0.swap\nWhat=/dev/zram0\nWantedBy=swap.target\nFragmentPath=/run/systemd/generator/x\n\n"
+        "Id=dev-vda5.swap\nWhat=/dev/vda5\nRequiredBy=swap.target\nFragmentPath=/run/x\nSourcePath=/etc/fstab\n\n"
+        "Id=dev-sdz.swap\nWhat=/dev/sdz\n"
+    )
+    assert swaps(Places(str(tmp_path)), units.swaps(units.parse(told))) == [
+        Mount("/dev/sdz", "swap", False, "", ""),
+        Mount("/dev/zram0", "swap", False, "generated", ""),
+        Mount("/swapfile", "swap", False, "fstab", "nofail"),
+        Mount('UUID="7f"', "swap", False, "fstab", "sw"),
+    ]
+
+
 def test_services_of_users_who_linger_are_told_by_their_control_groups(tmp_path: Path) -> None:
     """A manager may answer nobody but its user."""
     write(tmp_path, "var/lib/systemd/linger/root", "")
@@ -180,6 +210,46 @@ def test_services_of_users_who_linger_are_told_by_their_control_groups(tmp_path:
         ("user@0.service/gone.service", "inactive"),
         ("user@0.service/shop.service", "active"),
     ]
+
+
+def test_sockets_and_timers_of_users_who_linger_are_told_by_their_managers_notes(tmp_path: Path) -> None:
+    """They have no process of their own; a manager that notes nothing tells none."""
+    write(tmp_path, "var/lib/systemd/linger/root", "")
+    for name in (
+        "timers.target.wants/a.timer",
+        "timers.target.wants/b.timer",
+        "sockets.target.wants/c.socket",
+    ):
+        write(tmp_path, f"etc/systemd/user/{name}", "")
+    assert user_units(Places(str(tmp_path))) == []
+    for name in ("a.timer", "c.socket"):
+        write(tmp_path, f"run/user/0/systemd/units/invocation:{name}", "")
+    assert [
+        (unit.name, unit.active, unit.sub, unit.triggers) for unit in user_units(Places(str(tmp_path)))
+    ] == [
+        ("user@0.service/a.timer", "active", "waiting", ("user@0.service/a.service",)),
+        ("user@0.service/b.timer", "inactive", "dead", ("user@0.service/b.service",)),
+        ("user@0.service/c.socket", "active", "listening", ("user@0.service/c.service",)),
+    ]
+
+
+async def test_services_of_users_are_told_with_how_often_they_were_started_again(
+    guest: Guest, host: Host
+) -> None:
+    """A program that lives five seconds of every six runs at each look: its manager's journal counts."""
+    guest.program("systemctl", 'case "$1" in show) ;; is-system-running) echo running;; esac')
+    guest.program(
+        "journalctl",
+        """case "$*" in *5eb03494b6584870a536b337290809b3*_SYSTEMD_UNIT=user@0.service*)
+        for n in 7 8 9; do echo '{"USER_UNIT":"bot.service","_UID":"0","N_RESTARTS":"'$n'"}'; done;; esac""",
+    )
+    guest.write("run/systemd/system/.keep", "")
+    guest.write("var/lib/systemd/linger/root", "")
+    guest.write("etc/systemd/user/default.target.wants/bot.service", "")
+    guest.start()
+    report = await (await host.session()).health()
+    assert report.details is not None
+    assert report.details.units["user@0.service/bot.service"].restarts == 9
 
 
 def test_what_dpkg_finds_is_told_by_package() -> None:
@@ -262,6 +332,36 @@ Main:
         |-- 192.0.2.255
            /32 link BROADCAST
 """
+
+
+def sockets(root: Path, protocol: str, ports: range) -> None:
+    """Let programs listen that nobody knows."""
+    state = "0A" if protocol == "tcp" else "07"
+    lines = (f"0: 00000000:{port:04X} 00000000:0000 {state} 0:0 0:0 0 0 0 {port} 1" for port in ports)
+    write(root, f"proc/net/{protocol}", "\n".join(["  sl", *lines, ""]))
+
+
+async def test_sockets_of_single_questions_make_nobodys_list_too_long(guest: Guest, host: Host) -> None:
+    """A busy name server has thousands; what it lacks would be judged by addresses alone."""
+    sockets(Path(guest.root), "udp", range(40000, 45000))
+    sockets(Path(guest.root), "tcp", range(80, 82))
+    guest.start()
+    report = await (await host.session()).health()
+    assert report.listeners == {"tcp:0.0.0.0:80", "tcp:0.0.0.0:81"}
+    assert report.details is not None
+    assert [one.port for one in report.details.listeners] == [80, 81]
+
+
+async def test_mounts_that_somebody_wants_are_told_first(guest: Guest, host: Host) -> None:
+    """A node of Kubernetes has thousands of others."""
+    others = "".join(f"t /pods/{number} tmpfs rw 0 0\n" for number in range(5000))
+    guest.write("proc/self/mounts", others + "/dev/vdb /srv ext4 rw 0 0\n")
+    guest.write("etc/fstab", "/dev/vdb /srv ext4 defaults 0 2\n")
+    guest.start()
+    report = await (await host.session()).health()
+    assert "/srv" in report.mounts
+    assert report.details is not None
+    assert [one.place for one in report.details.mounts] == ["/srv"]
 
 
 def test_networks_are_told_by_cards_and_default_routes(tmp_path: Path) -> None:

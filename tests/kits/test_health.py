@@ -128,6 +128,82 @@ async def test_a_kit_says_of_a_guest_what_its_agent_says(guest: Path, shell: str
     assert abs(report.details.uptime - told.details.uptime) < 60
 
 
+_JOURNALCTL = """#!/bin/sh
+case "$*" in
+*5eb03494b6584870a536b337290809b3*_SYSTEMD_UNIT=user@0.service*)
+    for n in 7 8 9; do echo '{"USER_UNIT":"bot.service","_UID":"0","N_RESTARTS":"'$n'"}'; done ;;
+*d9b373ed55a64feb8242e02dbe79a49c*)
+    echo '{"UNIT":"odd\\\\x2d.service"}'; echo '{"USER_UNIT" : "bot.service", "_UID" : "0"}' ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_kit_says_of_users_who_linger_what_its_agent_says(guest: Path, shell: str) -> None:
+    """Services with how often they were started again, sockets and timers, and that all are installed."""
+    (guest / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    for path in (
+        "var/lib/systemd/linger/root",
+        "etc/systemd/user/default.target.wants/bot.service",
+        "etc/systemd/user/sockets.target.wants/c.socket",
+        "etc/systemd/user/timers.target.wants/a.timer",
+        "run/user/0/systemd/units/invocation:a.timer",
+    ):
+        (guest / path).parent.mkdir(parents=True, exist_ok=True)
+        (guest / path).touch()
+    group = guest / "sys/fs/cgroup/user.slice/user-0.slice/user@0.service/app.slice/bot.service"
+    group.mkdir(parents=True)
+    (group / "cgroup.procs").write_text("77\n")
+    (guest / "bin/journalctl").write_text(_JOURNALCTL)
+    (guest / "bin/journalctl").chmod(0o755)
+    session = await session_with(LocalCommands(guest, dict(os.environ), SHELLS[shell]))
+    report = await session.health(history=True)
+    told = await asyncio.to_thread(_by_the_agent, guest)
+    assert report.details is not None
+    assert told.details is not None
+    assert report.details.units == told.details.units
+    assert report.details.units["user@0.service/bot.service"].restarts == 9
+    assert report.details.units["user@0.service/a.timer"].active == "active"
+    assert report.details.unit_files == told.details.unit_files
+    assert report.details.failed_lately == told.details.failed_lately
+    assert report.details.failed_lately == {"odd\\x2d.service", "user@0.service/bot.service"}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_kit_counts_what_its_agent_counts(guest: Path, shell: str) -> None:
+    """Of thousands of mounts those that somebody wants, of sockets those that last, and swap."""
+    (guest / "proc").unlink()
+    for directory in ("proc/self", "proc/net", "proc/sys/net/ipv4", "dev/disk/by-uuid"):
+        (guest / directory).mkdir(parents=True)
+    others = "".join(f"t /pods/{number} tmpfs rw 0 0\n" for number in range(5000))
+    (guest / "proc/self/mounts").write_text(others + "/dev/vda / ext4 rw 0 0\n")
+    (guest / "proc/uptime").write_text("77.5 3.2\n")
+    (guest / "proc/sys/net/ipv4/ip_local_port_range").write_text("32768\t60999\n")
+    line = "0: 00000000:{:04X} 00000000:0000 07 0:0 0:0 0 0 0 {} 1\n"
+    ports = (53, *range(40000, 45000))
+    (guest / "proc/net/udp").write_text("  sl\n" + "".join(line.format(port, port) for port in ports))
+    (guest / "dev/vda5").touch()
+    (guest / "dev/disk/by-uuid/7f").symlink_to("../../vda5")
+    (guest / "proc/swaps").write_text(
+        "Filename Type Size Used Priority\n/dev/vda5 partition 9 0 -2\n/dev/sdz partition 9 0 -2\n"
+    )
+    with (guest / "etc/fstab").open("a") as table:
+        table.write("UUID=7f none swap sw 0 0\n/dev/off none swap sw 0 0\n")
+    session = await session_with(LocalCommands(guest, dict(os.environ), SHELLS[shell]))
+    report = await session.health()
+    told = await asyncio.to_thread(_by_the_agent, guest)
+    assert report.details is not None
+    assert told.details is not None
+    assert [mount.place for mount in report.details.mounts] == ["/dev/sdz", "UUID=7f", "/"]
+    assert report.details.mounts == told.details.mounts
+    assert [one.port for one in report.details.listeners] == [53]
+    assert report.details.listeners == told.details.listeners
+    assert report.listeners == told.listeners == {"udp:0.0.0.0:53"}
+    assert {"UUID=7f", "/"} <= report.mounts & told.mounts
+    assert "/dev/sdz" not in report.mounts | told.mounts
+    assert len(report.mounts) == len(told.mounts) == 2000
+
+
 _SERVER = """
 import os, socket, sys
 server = socket.create_server(("127.0.0.1", 0))

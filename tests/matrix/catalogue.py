@@ -348,6 +348,12 @@ _BOOTS = (
         setup="mkdir -p /srv/data; echo 'tmpfs /srv/data tmpfs defaults 0 0' >>/etc/fstab; systemctl daemon-reload; mount /srv/data\n",
     ),
     Case(
+        name="swap", story="swap of fstab's does not come back", verdict=_BACK, says="/srv/swapfile", installed=(_SHOP,),
+        offered=(shop("2.0", after="sed -i '/swapfile/d' /etc/fstab; systemctl daemon-reload; " + _REBOOT_DUE),),
+        setup="dd if=/dev/zero of=/srv/swapfile bs=1M count=16; chmod 600 /srv/swapfile; mkswap /srv/swapfile\n"
+        "echo '/srv/swapfile none swap sw 0 0' >>/etc/fstab; systemctl daemon-reload; swapon /srv/swapfile\n",
+    ),
+    Case(
         name="python", story="the update removes Python, and with it the agent's interpreter", verdict=_BACK,
         installed=(_SHOP,), offered=(shop("2.0", after="mv /usr/bin/python3.11 /usr/bin/python3.gone; " + _REBOOT_DUE),),
     ),
@@ -451,6 +457,12 @@ _USERS = (
         installed=(shop("1.0", files={"usr/bin/bot": _WORKS}),),
         offered=(shop("2.0", files={"usr/bin/bot": "#!/bin/sh\nexit 1\n"}, after=_RESTART_BOT),),
         setup=_WITH_USER + "loginctl enable-linger bob\n",
+    ),
+    Case(
+        name="userloop", story="a service of a user's who lingers lives five seconds of every six", verdict=_BACK, says="bot.service",
+        installed=(shop("1.0", files={"usr/bin/bot": _WORKS}),),
+        offered=(shop("2.0", files={"usr/bin/bot": "#!/bin/sh\nsleep 5\nexit 1\n"}, after=_RESTART_BOT),),
+        setup=_WITH_USER.replace("[Install]", "Restart=always\nRestartSec=1\n[Install]") + "loginctl enable-linger bob\n",
     ),
     Case(
         name="lingers", story="a service of a user's who lingers is restarted by the update, and is well",

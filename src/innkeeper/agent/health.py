@@ -12,8 +12,8 @@ from innkeeper.agent.command import ask
 from innkeeper.agent.floating import floating
 from innkeeper.agent.inits import Inits
 from innkeeper.agent.inits.unit import Unit
-from innkeeper.agent.listeners import any_ports, listeners
-from innkeeper.agent.mounts import mounts
+from innkeeper.agent.listeners import any_ports, is_passing, listeners
+from innkeeper.agent.mounts import mounts, swaps
 from innkeeper.agent.places import Places
 from innkeeper.agent.report import Report
 from innkeeper.agent.routes import routes
@@ -23,6 +23,8 @@ from innkeeper.wire.session import Message
 #: How long one check script may take, in seconds.
 CHECK_S = 60
 _MAX_ITEMS = 2000
+#: Of more listeners than these, those of single questions are left out.
+_MANY = 1000
 _MAX_CHECK_TEXT = 1000
 #: What fits into a message of the protocol, beside all else.
 _MAX_DETAILS = 4000
@@ -45,14 +47,21 @@ def health(
     look = inits.look()
     listening, mounted = listeners(places, inits.owner()), mounts(places, look.mounts)
     reached = routes(places)
-    places_of_listeners = sorted({f"{one.protocol}:{one.address}:{one.port}" for one in listening})
+    any_range = any_ports(places)
+    lasting = [one for one in listening if not is_passing(one, any_range)]
+    places_of_listeners = sorted({f"{one.protocol}:{one.address}:{one.port}" for one in lasting})
+    swapped = swaps(places, look.swaps)
+    wanted = [one for one in mounted if one.origin or one.place == "/"]
+    # Those that somebody wants first: they are in a list that is cut, too.
+    places_of_mounts = [one.place for one in (*swapped, *mounted) if one.origin or one.place == "/"]
+    places_of_mounts += [one.place for one in mounted if one not in wanted]
     return {
         "boot_id": places.boot_id,
         "kernel": os.uname().release,
         "system_state": look.state,
         "failed_units": look.failed[:_MAX_ITEMS],
         "listeners": places_of_listeners[:_MAX_ITEMS],
-        "mounts": [one.place for one in mounted][:_MAX_ITEMS],
+        "mounts": places_of_mounts[:_MAX_ITEMS],
         "package_database_ok": not complaints,
         "reboot_required": any(os.path.exists(mark) for mark in places.reboot_marks),
         "failed_checks": dict(_failed_checks(places)),
@@ -61,9 +70,9 @@ def health(
                 "uptime": int(uptime_of(places)),
                 "units": [list(_counted(unit, restarts or {})) for unit in look.units],
                 "unit_files": look.files,
-                "listeners": [list(one) for one in listening],
-                "any_ports": list(any_ports(places)),
-                "mounts": [list(one) for one in mounted if one.origin or one.place == "/"],
+                "listeners": [list(one) for one in (listening if len(listening) <= _MANY else lasting)],
+                "any_ports": list(any_range),
+                "mounts": [list(one) for one in (*swapped, *wanted)],
                 "routes": None if reached is None else [list(one) for one in reached],
                 "floating": floating(places),
                 "complaints": complaints,

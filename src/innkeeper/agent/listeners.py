@@ -52,6 +52,15 @@ def listening_ports(places: Places, any_range: Tuple[int, int]) -> List[str]:
     return [f"{protocol}/{port}" for protocol, port in sorted(ports) if not low <= port <= high]
 
 
+def is_passing(one: Listener, any_range: Tuple[int, int]) -> bool:
+    """Return whether it may be there for one question: an unconnected UDP socket that was given any port.
+
+    rpcbind tells of its programs' ports, which are any.
+    """
+    is_any = any_range[0] <= one.port <= any_range[1]
+    return one.protocol == "udp" and is_any and not one.program.startswith(("rpc", "yp"))
+
+
 def any_ports(places: Places) -> Tuple[int, int]:
     """Return the range of ports that the kernel gives to whoever asks for any."""
     low, _, high = read_text(places.under("proc/sys/net/ipv4/ip_local_port_range")).partition("\t")

@@ -1,5 +1,6 @@
-"""Report what is mounted in the guest, and whose wish that is."""
+"""Report what is mounted in the guest, and swapped to, and whose wish that is."""
 
+import os
 import re
 from typing import Dict, Iterator, List, NamedTuple
 
@@ -35,6 +36,29 @@ def mounts(places: Places, wanted: Dict[str, str]) -> List[Mount]:
         origin = "fstab" if place in table else wanted.get(place, "")
         found[place] = Mount(place, kind, "ro" in options.split(","), origin, table.get(place, ""))
     return [found[place] for place in sorted(found)]
+
+
+def swaps(places: Places, wanted: Dict[str, str]) -> List[Mount]:
+    """Return what is swapped to: by its name in fstab or a unit, else by the kernel's."""
+    named = {what: (origin, "") for what, origin in wanted.items()}
+    for fields in _lines(places.under("etc/fstab")):
+        if fields[2] == "swap":
+            named[_plain(fields[0])] = ("fstab", fields[3])
+    used = [_plain(fields[0]) for fields in _lines(places.under("proc/swaps"))][1:]
+    left = {_real(places, what): what for what in used}
+    found = []
+    # Of several names of one place, fstab's own comes first.
+    for what, (origin, options) in sorted(named.items(), key=lambda pair: (pair[1][0] != "fstab", pair[0])):
+        if left.pop(_real(places, what), None) is not None:
+            found.append(Mount(what, "swap", False, origin, options))
+    return sorted([*found, *(Mount(what, "swap", False, "", "") for what in left.values())])
+
+
+def _real(places: Places, what: str) -> str:
+    """Return the file, or device, that is meant by ``UUID=…`` and the like."""
+    tag, sign, value = what.partition("=")
+    path = "dev/disk/by-{}/{}".format(tag.lower(), value.strip('"')) if sign and "/" not in tag else what
+    return os.path.realpath(places.under(path.lstrip("/")))
 
 
 def _fstab(places: Places) -> Dict[str, str]:

@@ -104,6 +104,32 @@ def test_an_old_agent_is_judged_by_addresses() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param([udp(40211)], [], id="a socket of a query"),
+        pytest.param([tcp(35001)], [tcp(41993)], id="given another port"),
+        pytest.param([tcp(80, address="10.0.0.5")], [tcp(80, address="10.0.0.9")], id="another lease"),
+        pytest.param([tcp(80)], [tcp(80, address="::")], id="both families by one socket"),
+        pytest.param([tcp(22)], [tcp(number) for number in range(1024, 3024)], id="a list that was cut"),
+    ],
+)
+def test_what_comes_and_goes_is_no_finding_of_an_old_agents_guest_either(
+    before: list[Listener], after: list[Listener]
+) -> None:
+    """Of a guest that tells too much to tell more, too: a busy name server, a node of Kubernetes."""
+    was, now = report(listeners=tuple(before)), report(listeners=tuple(after))
+    for pair in ((old(was), old(now)), (was, old(now)), (old(was), now)):
+        assert judged(*pair).findings == ()
+
+
+def test_a_port_that_an_old_agents_guest_has_lost_is_a_fault() -> None:
+    """One within the range too, where no other took its place; only here where the network reached it."""
+    before = (tcp(33060), tcp(35001), udp(53), tcp(80))
+    after = (tcp(41993), tcp(80, address="127.0.0.1"))
+    assert len(judged(old(report(listeners=before)), old(report(listeners=after))).faults) == 4
+
+
 def test_a_port_is_waited_for_as_long_as_it_usually_takes() -> None:
     """By the slowest of the boots before, and half as long again; where nothing is known, not longer."""
     boots = (PastBoot(watched=1800, ports={"tcp/9200": 240}), PastBoot(watched=1800, ports={"tcp/9200": 400}))

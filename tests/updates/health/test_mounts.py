@@ -65,3 +65,43 @@ def test_an_old_agent_is_judged_by_places() -> None:
     """As before."""
     before, after = report(mounts=(ROOT, mount("/mnt/usb", "noauto"))), report(mounts=(ROOT,))
     assert judged(old(before), after).faults == ("/mnt/usb is not mounted any more.",)
+
+
+def test_what_programs_mount_is_no_finding_of_an_old_agents_guest_either() -> None:
+    """It tells each mount, and not whose wish it is; of a list that was cut nothing is known."""
+    passing = ("/var/lib/kubelet/pods/7/volumes/token", "/run/containerd/io/rootfs", "/snap/core/1")
+    before = old(report(mounts=(ROOT, mount("/srv"), *map(mount, passing))))
+    assert judged(before, old(report(mounts=(ROOT,)))).faults == ("/srv is not mounted any more.",)
+    many = old(report(mounts=tuple(mount(f"/a/{number}") for number in range(2000))))
+    assert judged(before, many).findings == ()
+
+
+SWAP = mount("UUID=7f", "sw", kind="swap")
+
+
+@pytest.mark.parametrize(
+    ("swap", "is_fault"),
+    [
+        (SWAP, True),
+        (mount("/swapfile", "sw,nofail", kind="swap"), False),
+        (mount("/dev/sdb2", "sw,noauto", kind="swap"), False),
+        (mount("/dev/zram0", "", kind="swap", origin="generated"), False),
+        (mount("/dev/sdb3", "", kind="swap", origin="unit"), True),
+    ],
+    ids=lambda value: getattr(value, "place", None),
+)
+def test_swap_that_the_boot_wants_is_missed(swap: Mount, is_fault: bool) -> None:
+    """A server that had it was sized with it: nothing else tells before its memory runs out."""
+    judgement = judged(report(mounts=(ROOT, swap)), report(mounts=(ROOT,)))
+    (found,) = judgement.findings
+    assert found.is_fault is is_fault
+    assert found.subject == f"swap:{swap.place}"
+    assert found.sentence.startswith(f"Nothing is swapped to {swap.place} any more")
+
+
+def test_swap_with_another_name_or_that_was_off_before_is_not_missed() -> None:
+    """An update may write fstab anew."""
+    for origin in ("fstab", "unit", ""):
+        renamed = report(mounts=(ROOT, mount("/dev/vda5", "sw", kind="swap", origin=origin)))
+        assert judged(report(mounts=(ROOT, SWAP)), renamed).findings == ()
+    assert judged(report(mounts=(ROOT,)), report(mounts=(ROOT,))).findings == ()

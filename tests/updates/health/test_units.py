@@ -215,6 +215,13 @@ def test_a_users_service_that_failed_lately_is_no_fault() -> None:
     assert judged(report(unit(name), failed_lately=frozenset({name})), gone).faults == ()
 
 
+def test_a_users_service_that_always_ended_now_and_then_may_do_so() -> None:
+    """Between two starts it has no process, and nobody says that it will be started."""
+    name = "user@1000.service/sync.service"
+    gone = report(unit(name, "inactive", sub="dead"))
+    assert judged(report(unit(name, restarts=4000)), gone).faults == ()
+
+
 def test_what_failed_lately_under_another_name_counts_as_the_same() -> None:
     """MySQL became MariaDB in the update."""
     failed = unit("mariadb.service", "failed", aliases=("mysql.service",))

@@ -34,6 +34,7 @@ class Inits:
             files=sorted({name for look in looks for name in look.files}),
             state=next((look.state for look in looks if look.state), ""),
             mounts={place: origin for look in looks for place, origin in look.mounts.items()},
+            swaps={what: origin for look in looks for what, origin in look.swaps.items()},
         )
 
     def owner(self) -> Owner:

@@ -1,4 +1,4 @@
-"""Report what users' own managers run without a login: the services of those who linger."""
+"""Report what users' own managers run without a login: services, sockets and timers of those who linger."""
 
 import os
 import pwd
@@ -10,11 +10,16 @@ from innkeeper.agent.places import Places, read_text
 _LINGERING = "var/lib/systemd/linger"
 #: Where the control groups of the users' managers are, in this and in the former hierarchy.
 _GROUPS = ("sys/fs/cgroup/user.slice", "sys/fs/cgroup/systemd/user.slice")
+#: Where a manager notes what is active, and what it notes of each.
+_NOTES = "run/user/{}/systemd/units"
+_NOTE = "invocation:"
+#: What has no process of its own, and how it is while it is active.
+_WAITS = {".socket": "listening", ".timer": "waiting", ".path": "waiting"}
 _FOR_ALL = ("etc/systemd/user", "usr/lib/systemd/user", "lib/systemd/user")
 
 
 def user_units(places: Places) -> List[Unit]:
-    """Return the services that start with the managers of users who linger, and whether they run.
+    """Return what starts with the managers of users who linger, and whether it runs.
 
     The managers themselves are not asked: they may not answer anyone but their user.
     """
@@ -22,8 +27,14 @@ def user_units(places: Places) -> List[Unit]:
     for uid, home in _users(places):
         manager = f"user@{uid}.service"
         running = set(_running(places, f"user-{uid}.slice/{manager}"))
-        names = sorted(set(_enabled(places, home)))
-        found += [_unit(f"{manager}/{name}", name in running) for name in names]
+        notes = _names(places.under(_NOTES.format(uid)))
+        for name in sorted(set(_enabled(places, home))):
+            base, dot, kind = name.rpartition(".")
+            if dot + kind == ".service":
+                found.append(_unit(f"{manager}/{name}", name in running))
+            elif dot + kind in _WAITS and notes:
+                is_active = _NOTE + name in notes
+                found.append(_waiting(f"{manager}/{base}", dot + kind, is_active))
     return found
 
 
@@ -40,7 +51,7 @@ def _enabled(places: Places, home: str) -> Iterator[str]:
     for directory in (places.under(home.lstrip("/") + "/.config/systemd/user"), *map(places.under, _FOR_ALL)):
         for name in _names(directory):
             if name.endswith(".wants"):
-                yield from (unit for unit in _names(f"{directory}/{name}") if unit.endswith(".service"))
+                yield from _names(f"{directory}/{name}")
 
 
 def _running(places: Places, manager: str) -> Iterator[str]:
@@ -59,6 +70,12 @@ def _unit(name: str, is_running: bool) -> Unit:
         type="simple",
         enablement="enabled",
         wanted=True,
+    )
+
+
+def _waiting(base: str, kind: str, is_active: bool) -> Unit:
+    return _unit(base + kind, is_active)._replace(
+        sub=_WAITS[kind] if is_active else "dead", type="", triggers=(base + ".service",)
     )
 
 

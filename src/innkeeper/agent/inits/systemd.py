@@ -62,14 +62,20 @@ class Systemd(Init):
         """Ask it for all units at once."""
         known = systemd_units.properties()
         of_users = user_units(self._places)
+        managers = sorted({unit.name.partition("/")[0] for unit in of_users})
+        again = systemd_units.restarts_of_users(managers)
         # Exit codes say the same again: any state but "running" is one.
         said = ask(["systemctl", "is-system-running"], timeout=_ASK_S).output
         return Look(
-            units=[*systemd_units.units(known), *of_users],
+            units=[
+                *systemd_units.units(known),
+                *(unit._replace(restarts=again.get(unit.name, 0)) for unit in of_users),
+            ],
             failed=systemd_units.failed(known),
             files=[*systemd_units.unit_files(self._places), *(unit.name for unit in of_users)],
             state=said.strip().split("\n")[-1],
             mounts=systemd_units.mounts(known),
+            swaps=systemd_units.swaps(known),
         )
 
     def failed_lately(self) -> List[str]:

@@ -13,8 +13,9 @@ from innkeeper.agent.plugin import PluginError
 #: The kinds whose being active says that the guest works; mounts are told with their own facts.
 _KINDS = ("service", "socket", "timer", "path")
 _MOUNTS = "mount"
+_SWAPS = "swap"
 #: What can fail beside these.
-_OTHERS = ("swap", "automount", "scope")
+_OTHERS = (_SWAPS, "automount", "scope")
 _PROPERTIES = (
     "Id",
     "Names",
@@ -28,6 +29,7 @@ _PROPERTIES = (
     "FragmentPath",
     "SourcePath",
     "Where",
+    "What",
     "WantedBy",
     "RequiredBy",
     "TriggeredBy",
@@ -38,9 +40,12 @@ _PROPERTIES = (
 _DIRECTORIES = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 #: What systemd says in the journal of a unit that failed, and of one that did not start.
 _FAILURES = ("d9b373ed55a64feb8242e02dbe79a49c", "be02cf6855d2428ba40df7e9d022f03d")
+#: … and of one that it starts again by itself.
+_STARTED_AGAIN = "5eb03494b6584870a536b337290809b3"
 _ASK_S = 60.0
 _HISTORY = "-7d"
 _MAX_FAILURES = 2000
+_MAX_RESTARTS = 2000
 
 #: What systemd says of a unit, by property.
 Properties = Dict[str, str]
@@ -87,6 +92,13 @@ def mounts(known: List[Properties]) -> Dict[str, str]:
     return {one["Where"]: _origin(one) for one in known if one.get("Where") and _kind(one) == _MOUNTS}
 
 
+def swaps(known: List[Properties]) -> Dict[str, str]:
+    """Return whose wish each swap unit of the boot's is, by its file or device."""
+    wanted = (one for one in known if one.get("WantedBy") or one.get("RequiredBy"))
+    found = {one["What"]: _origin(one) for one in wanted if one.get("What") and _kind(one) == _SWAPS}
+    return {what: origin for what, origin in found.items() if origin}
+
+
 def _origin(one: Properties) -> str:
     path = one.get("FragmentPath", "")
     if one.get("SourcePath") == "/etc/fstab":
@@ -124,13 +136,32 @@ def failed_lately() -> List[str]:
     return sorted({name for name in map(_failed_unit, answer.output.splitlines()) if name})[:_MAX_FAILURES]
 
 
+def restarts_of_users(managers: List[str]) -> Dict[str, int]:
+    """Return how often users' managers say in this boot's journal that they started a unit again."""
+    if not managers:
+        return {}
+    matches = ["MESSAGE_ID=" + _STARTED_AGAIN, *("_SYSTEMD_UNIT=" + manager for manager in managers)]
+    journal = ["journalctl", "-q", "--no-pager", "-b", "-o", "json", "-n", str(_MAX_RESTARTS)]
+    answer = ask([*journal, *matches], timeout=_ASK_S)
+    entries = map(_entry, answer.output.splitlines() if answer.code == 0 else [])
+    # The last one counts: each tells how many there were.
+    return {_unit_of(entry): _number(str(entry.get("N_RESTARTS", ""))) for entry in entries}
+
+
 def _failed_unit(line: str) -> str:
+    return _unit_of(_entry(line))
+
+
+def _entry(line: str) -> Dict[str, object]:
     try:
         entry = json.loads(line)
     except ValueError:
-        return ""
-    if not isinstance(entry, dict):
-        return ""
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _unit_of(entry: Dict[str, object]) -> str:
+    """Return which unit an entry of the journal is about; empty for none."""
     name, of_user, uid = entry.get("UNIT"), entry.get("USER_UNIT"), entry.get("_UID")
     if isinstance(name, str):
         return name

@@ -44,3 +44,5 @@ class Look(NamedTuple):
     state: str
     #: ``fstab``, ``unit`` or ``generated``, by place, of what it mounts.
     mounts: Dict[str, str]
+    #: The same, by file or device, of what it swaps to.
+    swaps: Dict[str, str] = {}  # noqa: RUF012 - a field's default, which nobody changes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from innkeeper.channels.guest_details import GuestDetails, Listener
 from innkeeper.channels.ports import HealthReport
@@ -18,6 +18,10 @@ _DHCP_CLIENTS = (68, 546)
 _RPC = ("rpc.", "rpcbind", "ypbind", "ypserv")
 #: What starts programs on one machine of a cluster at a time.
 _OF_A_CLUSTER = "pacemaker.service"
+#: The range of ports for whoever asks for any, of a guest that does not tell its own.
+_USUAL_ANY_PORTS = (32768, 60999)
+#: A plain list of so many was cut by the guest: what it lacks may be there.
+_CUT = 2000
 #: What people start, and what ends with them.
 _OF_LOGINS = ("session-", "user@")
 
@@ -25,14 +29,13 @@ _OF_LOGINS = ("session-", "user@")
 def findings(before: HealthReport, after: HealthReport) -> Iterator[Finding]:
     """Where nothing listens any more, although somebody relied on it."""
     if before.details is None or after.details is None:
-        for place in sorted(before.listeners - after.listeners):
-            yield _lost(_read(place), may_pass=False)
+        yield from _by_places(before, after)
         return
     owners = Owners(before, after)
     present = set(after.details.listeners)
     seen: set[str] = set()
     for one in before.details.listeners:
-        if one in present or _is_there(one, after.details):
+        if one in present or _is_there(one, after.details.listeners):
             continue
         found = _judge(one, before.details, after.details, owners)
         if found is not None and found.sentence not in seen:
@@ -40,11 +43,28 @@ def findings(before: HealthReport, after: HealthReport) -> Iterator[Finding]:
             yield found
 
 
-def _is_there(one: Listener, after: GuestDetails) -> bool:
+def _by_places(before: HealthReport, after: HealthReport) -> Iterator[Finding]:
+    """Judge by addresses and ports alone, where a guest does not say who owns them."""
+    if len(after.listeners) >= _CUT:
+        return
+    low, high = next((each.any_ports for each in (before.details, after.details) if each), _USUAL_ANY_PORTS)
+    was, now = ([*map(_read, sorted(each.listeners))] for each in (before, after))
+
+    def any_ports(of: list[Listener]) -> set[int]:
+        return {one.port for one in of if one.protocol == "tcp" and low <= one.port <= high}
+
+    # As many as before are likely the same programs, which were given others.
+    have_moved = len(any_ports(now)) >= len(any_ports(was))
+    for one in was:
+        if not (_is_there(one, now) or (low <= one.port <= high and (one.protocol == "udp" or have_moved))):
+            yield _lost(one)
+
+
+def _is_there(one: Listener, now: Iterable[Listener]) -> bool:
     """Whether something listens at this port still, whoever that is: its unit is judged by itself."""
     return any(
         (other.protocol, other.port) == (one.protocol, one.port) and _covers(other.address, one.address)
-        for other in after.listeners
+        for other in now
     )
 
 
@@ -80,6 +100,10 @@ def _judge(one: Listener, before: GuestDetails, after: GuestDetails, owners: Own
         return _lost(one, why_not="its address floats between the machines of a cluster")
     if one.unit == _OF_A_CLUSTER and after.floating:
         return _lost(one, why_not="a cluster's manager starts it on one of its machines at a time")
+    return _judge_by_owner(one, before, after, owners)
+
+
+def _judge_by_owner(one: Listener, before: GuestDetails, after: GuestDetails, owners: Owners) -> Finding:
     if _is_of_service(one) and not _is_installed(one, after):
         return _lost(one, why_not=f"{one.unit} is not installed any more")
     owner = after.unit(one.unit)

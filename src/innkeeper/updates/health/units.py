@@ -150,9 +150,9 @@ def _judge_present(
         return _gone(unit, "has not been done again", is_fault=False)
     if not unit.is_expected:
         return _gone(unit, "does not run any more, and nothing starts it by itself", is_fault=False)
-    if "/" in unit.name and unit.name in before.failed_lately:
-        # Of users' own managers nobody is told how a service ended.
-        return _gone(unit, "does not run any more, and failed in the week before too", is_fault=False)
+    if "/" in unit.name and is_flapping(unit, before):
+        # Of users' own managers nobody is told how a service ended, nor that it is between two starts.
+        return _gone(unit, "does not run now, and did not run steadily before the update", is_fault=False)
     was_turned_off = now is None
     return _gone(unit, "is not active any more", is_fault=not (unit.name.endswith(_LATER) and was_turned_off))
 

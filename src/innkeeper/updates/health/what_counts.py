@@ -61,7 +61,7 @@ def _mounts(report: HealthReport, details: GuestDetails) -> Iterator[Stake]:
     for mount in details.mounts:
         after = dataclasses.replace(report, mounts=report.mounts - {mount.place})
         yield Stake(
-            subject=f"mount:{mount.place}",
+            subject=mounts.subject_of(mount),
             now=f"{mount.kind}{', which can only be read' if mount.read_only else ''}",
             loss=_first(mounts.findings(report, after)),
         )

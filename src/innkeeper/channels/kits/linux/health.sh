@@ -1,18 +1,28 @@
 # Health: facts to be compared with those of another moment.
 
 HEALTH_KINDS='*.service *.socket *.timer *.path *.mount *.swap *.automount *.scope'
-HEALTH_PROPERTIES=Id,Names,Job,ActiveState,SubState,Type,NRestarts,RemainAfterExit,UnitFileState,FragmentPath,SourcePath,Where,WantedBy,RequiredBy,TriggeredBy,Triggers,StateChangeTimestampMonotonic
+HEALTH_PROPERTIES=Id,Names,Job,ActiveState,SubState,Type,NRestarts,RemainAfterExit,UnitFileState,FragmentPath,SourcePath,Where,What,WantedBy,RequiredBy,TriggeredBy,Triggers,StateChangeTimestampMonotonic
 CHECK_S=60
 # What fits beside all else; of a part, the rest would look lost.
 MOST_DETAILS=4000
 MOST_DETAILS_BYTES=524288
+# Of more listeners than these, those of single questions are left out.
+MANY_LISTENERS=1000
 
 verb_health() {
     find_backend
     ask_systemd
     units_of_users >"$T/user.units"
+    restarts_of_users >"$T/again"
+    awk -F '\t' "$AWK_JSON"'
+        FILENAME == ARGV[1] { again[js($1)] = $2; next }
+        { name = substr($0, 2, index($0, ", [") - 2) }
+        name in again { sub(/"simple", 0,/, "\"simple\", " again[name] ",") }
+        { print }' "$T/again" "$T/user.units" >"$T/user.counted"
+    mv "$T/user.counted" "$T/user.units"
     listeners >"$T/listeners"
     list_mounts >"$T/mounts"
+    list_swaps >"$T/swaps"
     "${BACKEND}_complaints" >"$T/complaints"
     failed_checks >"$T/checks.json"
     : >"$T/lately"
@@ -26,9 +36,14 @@ verb_health() {
     fi
     printf '{"health": {"boot_id": %s, "kernel": %s, "system_state": %s, "failed_units": %s, ' \
         "$(json "$(boot_id)")" "$(json "$(uname -r)")" "$(json "$_system")" "$(json_lines "$T/failed.units" 2000)"
-    awk -F '\t' '{ print $1 ":" $2 ":" $3 }' "$T/listeners" | sort -u >"$T/places"
+    lasting_listeners >"$T/lasting"
+    awk -F '\t' '{ print $1 ":" $2 ":" $3 }' "$T/lasting" | sort -u >"$T/places"
+    if [ "$(wc -l <"$T/listeners")" -gt $MANY_LISTENERS ]; then mv "$T/lasting" "$T/listeners"; fi
     printf '"listeners": %s, ' "$(json_lines "$T/places" 2000)"
-    cut -f 1 "$T/mounts" >"$T/places"
+    { cat "$T/swaps"; awk -F '\t' '$4 != "" || $1 == "/"' "$T/mounts"; } >"$T/wanted"
+    # Those that somebody wants first: they are in a list that is cut, too.
+    awk -F '\t' '$4 != "" || $1 == "/" { print $1 }' "$T/swaps" "$T/mounts" >"$T/places"
+    awk -F '\t' '$4 == "" && $1 != "/" { print $1 }' "$T/mounts" >>"$T/places"
     printf '"mounts": %s, "package_database_ok": %s, "reboot_required": %s, "failed_checks": ' "$(json_lines "$T/places" 2000)" "$_sound" "$_due"
     cat "$T/checks.json"
     details >"$T/details"
@@ -40,7 +55,7 @@ verb_health() {
 
 details() {
     unit_files >"$T/unit.files"
-    for _list in units.json unit.files listeners mounts complaints; do
+    for _list in units.json unit.files listeners wanted complaints; do
         [ "$(wc -l <"$T/$_list")" -gt $MOST_DETAILS ] && echo "$_list" >>"$T/too.many"
     done
     printf '{"uptime": %s, "units": [' "$(uptime_s)"
@@ -49,22 +64,24 @@ details() {
     awk -F '\t' "$AWK_JSON"'{ printf "%s[%s, %s, %d, %s, %s]", (NR > 1 ? ",\n" : "["), js($1), js($2), $3, js($4), js($5) } END { printf "%s", (NR ? "]" : "[]") }' "$T/listeners"
     printf ', "any_ports": %s, "mounts": ' "$(any_ports)"
     awk -F '\t' "$AWK_JSON"'
-        $4 != "" || $1 == "/" { printf "%s[%s, %s, %s, %s, %s]", (n++ ? ",\n" : "["), js($1), js($2), $3, js($4), js($5) }
-        END { printf "%s", (n ? "]" : "[]") }' "$T/mounts"
+        { printf "%s[%s, %s, %s, %s, %s]", (NR > 1 ? ",\n" : "["), js($1), js($2), $3, js($4), js($5) }
+        END { printf "%s", (NR ? "]" : "[]") }' "$T/wanted"
     printf ', "complaints": %s, "failed_lately": %s, "boots": []}' "$(json_lines "$T/complaints" 2000)" "$(json_lines "$T/lately" 2000)"
 }
 
-# What systemd says of each unit: units.json (a row a line), failed.units, mount.units (place, whose wish).
+# What systemd says of each unit: units.json (a row a line), failed.units, mount.units (place, whose wish), swap.units
+# (file or device, whose wish).
 ask_systemd() {
     : >"$T/units.json"
     : >"$T/failed.units"
     : >"$T/mount.units"
+    : >"$T/swap.units"
     has_systemd || return 0
     set -f
     ask 60 systemctl show --no-pager -p "$HEALTH_PROPERTIES" -- $HEALTH_KINDS
     set +f
     [ "$CODE" = 0 ] || refuse "systemctl show failed (exit code $CODE): $(tail -n 1 "$T/asked")"
-    awk -v now="$(line_of "$R/proc/uptime")" -v failed="$T/failed.units" -v mounts="$T/mount.units" "$AWK_JSON"'
+    awk -v now="$(line_of "$R/proc/uptime")" -v failed="$T/failed.units" -v mounts="$T/mount.units" -v swaps="$T/swap.units" "$AWK_JSON"'
         function list(text, without,  parts, count, i, out) {
             count = split(text, parts, " ")
             for (i = 1; i <= count; i++) if (parts[i] != without) out = out (out == "" ? "" : ", ") js(parts[i])
@@ -77,10 +94,9 @@ ask_systemd() {
             seen[p["Id"]] = 1
             kind = p["Id"]; sub(/^.*\./, "", kind)
             if (p["ActiveState"] == "failed") print p["Id"] > failed
-            if (kind == "mount" && p["Where"] != "") {
-                origin = p["SourcePath"] == "/etc/fstab" ? "fstab" : p["FragmentPath"] ~ /^\/run\// ? "generated" : p["FragmentPath"] != "" ? "unit" : ""
-                print p["Where"] "\t" origin > mounts
-            }
+            origin = p["SourcePath"] == "/etc/fstab" ? "fstab" : p["FragmentPath"] ~ /^\/run\// ? "generated" : p["FragmentPath"] != "" ? "unit" : ""
+            if (kind == "mount" && p["Where"] != "") print p["Where"] "\t" origin > mounts
+            if (kind == "swap" && p["What"] != "" && origin != "" && (p["WantedBy"] != "" || p["RequiredBy"] != "")) print p["What"] "\t" origin > swaps
             if (kind ~ /^(service|socket|timer|path)$/) {
                 job = number(p["Job"]) > 0
                 wanted = p["WantedBy"] != "" || p["RequiredBy"] != ""
@@ -101,9 +117,13 @@ ask_systemd() {
 }
 
 unit_files() {
-    for _dir in etc/systemd/system run/systemd/system usr/lib/systemd/system lib/systemd/system; do
-        ls -1 "$R/$_dir" 2>/dev/null
-    done | grep -E '\.(service|socket|timer|path)$' | sort -u
+    {
+        # A backslash of a name is two there.
+        sed -n 's/^\["\(user@[0-9]*\.service\/[^"]*\)".*/\1/p' "$T/user.units" | sed 's/\\\\/\\/g'
+        for _dir in etc/systemd/system run/systemd/system usr/lib/systemd/system lib/systemd/system; do
+            ls -1 "$R/$_dir" 2>/dev/null
+        done
+    } | grep -E '\.(service|socket|timer|path)$' | sort -u
 }
 
 # The units that the journal has seen fail in the last week, in any boot.
@@ -111,30 +131,88 @@ failed_lately() {
     has_systemd && has journalctl || return 0
     ask 60 journalctl -q --no-pager -o json --since -7d MESSAGE_ID=d9b373ed55a64feb8242e02dbe79a49c MESSAGE_ID=be02cf6855d2428ba40df7e9d022f03d
     [ "$CODE" = 0 ] || return 0
-    # A backslash of a name is two there.
-    sed -n 's/.*"UNIT" *: *"\([^"]*\)".*/\1/p' "$T/asked" | sed 's/\\\\/\\/g' | sort -u | head -n 2000
+    units_of_entries | cut -f 1 | sort -u | head -n 2000
 }
 
-# Rows of the services that start with the managers of users who linger, and whether they run.
+# Lines of unit and number of restarts, of the journal's entries that were asked for.
+units_of_entries() {
+    # A backslash of a name is two there.
+    awk '
+        function field(name,  found) {
+            if (!match($0, "\"" name "\" *: *\"[^\"]*\"")) return ""
+            found = substr($0, RSTART, RLENGTH - 1)
+            sub(/^"[^"]*" *: *"/, "", found)
+            gsub(/\\\\/, "\\", found)
+            return found
+        }
+        {
+            unit = field("UNIT")
+            if (unit == "" && field("USER_UNIT") != "" && field("_UID") != "") unit = "user@" field("_UID") ".service/" field("USER_UNIT")
+            if (unit != "") print unit "\t" field("N_RESTARTS") + 0
+        }' "$T/asked"
+}
+
+# Lines of the same: how often users' managers say in this boot's journal that they started a unit again.
+restarts_of_users() {
+    has_systemd && has journalctl || return 0
+    set --
+    for _manager in $(sed -n 's/^\["\(user@[0-9]*\.service\)\/.*/\1/p' "$T/user.units" | sort -u); do
+        set -- "$@" "_SYSTEMD_UNIT=$_manager"
+    done
+    [ $# != 0 ] || return 0
+    ask 60 journalctl -q --no-pager -b -o json -n 2000 MESSAGE_ID=5eb03494b6584870a536b337290809b3 "$@"
+    [ "$CODE" = 0 ] || return 0
+    # The last one counts: each tells how many there were.
+    units_of_entries
+}
+
+# Rows of what starts with the managers of users who linger, and whether it runs. The managers are not asked: they may not answer.
 units_of_users() {
     for _linger in "$R/var/lib/systemd/linger"/*; do
         [ -e "$_linger" ] || continue
         _user=${_linger##*/}
         awk -F : -v name="$_user" '$1 == name { print $3 "\t" $6; exit }' "$R/etc/passwd" | while IFS="$TAB" read -r _uid _home; do
-            for _wants in "$R$_home/.config/systemd/user"/*.wants/*.service "$R/etc/systemd/user"/*.wants/*.service "$R/usr/lib/systemd/user"/*.wants/*.service "$R/lib/systemd/user"/*.wants/*.service; do
+            for _wants in "$R$_home/.config/systemd/user"/*.wants/* "$R/etc/systemd/user"/*.wants/* "$R/usr/lib/systemd/user"/*.wants/* "$R/lib/systemd/user"/*.wants/*; do
                 [ -e "$_wants" ] || [ -h "$_wants" ] || continue
                 printf '%s\n' "${_wants##*/}"
             done | sort -u | while IFS= read -r _name; do
-                _group=$(find "$R/sys/fs/cgroup/user.slice/user-$_uid.slice/user@$_uid.service" "$R/sys/fs/cgroup/systemd/user.slice/user-$_uid.slice/user@$_uid.service" -type d -name "$_name" 2>/dev/null | head -n 1)
-                if [ -n "$_group" ] && [ -n "$(line_of "$_group/cgroup.procs")" ]; then _active='"active", "running"'; else _active='"inactive", "dead"'; fi
-                printf '[%s, [], %s, "simple", 0, false, "enabled", true, false, [], false, 0]\n' "$(json "user@$_uid.service/$_name")" "$_active"
+                unit_of_user "$_name"
             done
         done
     done
 }
 
+# The row of one. What has no process of its own is active where its manager has a note of it.
+unit_of_user() {
+    _state='"inactive", "dead"' _type= _triggers=
+    _notes="$R/run/user/$_uid/systemd/units"
+    case $1 in
+        *.service)
+            _type=simple
+            _group=$(find "$R/sys/fs/cgroup/user.slice/user-$_uid.slice/user@$_uid.service" "$R/sys/fs/cgroup/systemd/user.slice/user-$_uid.slice/user@$_uid.service" -type d -name "$1" 2>/dev/null | head -n 1)
+            if [ -n "$_group" ] && [ -n "$(line_of "$_group/cgroup.procs")" ]; then _state='"active", "running"'; fi
+            ;;
+        *.socket | *.timer | *.path)
+            [ -n "$(ls "$_notes" 2>/dev/null)" ] || return 0
+            _triggers=$(json "user@$_uid.service/${1%.*}.service")
+            case $1 in *.socket) _waits=listening ;; *) _waits=waiting ;; esac
+            if [ -h "$_notes/invocation:$1" ] || [ -e "$_notes/invocation:$1" ]; then _state="\"active\", \"$_waits\""; fi
+            ;;
+        *) return 0 ;;
+    esac
+    printf '[%s, [], %s, "%s", 0, false, "enabled", true, false, [%s], false, 0]\n' "$(json "user@$_uid.service/$1")" "$_state" "$_type" "$_triggers"
+}
+
 any_ports() {
     awk '{ if ($1 ~ /^[0-9]+$/ && $2 ~ /^[0-9]+$/) { printf "[%d, %d]", $1, $2; found = 1 } exit } END { if (!found) printf "[32768, 60999]" }' "$R/proc/sys/net/ipv4/ip_local_port_range" 2>/dev/null || printf '[32768, 60999]'
+}
+
+# Listeners without those that may be there for a single question: unconnected UDP sockets that were given any
+# port. rpcbind tells of its programs' ports, which are any.
+lasting_listeners() {
+    awk -F '\t' -v range="$(any_ports | tr -d '[],')" '
+        BEGIN { split(range, any, " ") }
+        $1 != "udp" || $3 + 0 < any[1] + 0 || $3 + 0 > any[2] + 0 || $5 ~ /^(rpc|yp)/' "$T/listeners"
 }
 
 # Lines of protocol, address, port, unit, program: what listens, and whose it is.
@@ -220,6 +298,32 @@ list_mounts() {
             row[place] = $3 "\t" (("," $4 ",") ~ /,ro,/ ? "true" : "false") "\t" (place in named ? "fstab" : origin[place]) "\t" options[place]
         }
         END { for (place in row) print place "\t" row[place] }' "$R/proc/self/mounts" | sort
+}
+
+# Lines as of mounts, of what is swapped to: by its name in fstab or a unit, else by the kernel's.
+list_swaps() {
+    [ -r "$R/proc/swaps" ] || return 0
+    sed -n '2,$p' "$R/proc/swaps" | while read -r _what _rest; do
+        printf '%s\t%s\n' "$(real_file "$_what")" "$_what"
+    done >"$T/swaps.left"
+    awk '$1 !~ /^#/ && $3 == "swap" && NF > 3 { print $1 "\tfstab\t" $4 }' "$T/fstab" | sort >"$T/swaps.named"
+    sort "$T/swap.units" >>"$T/swaps.named"
+    while IFS="$TAB" read -r _what _origin _options; do
+        printf '%s\t%s\t%s\t%s\n' "$(real_file "$_what")" "$_what" "$_origin" "$_options"
+    done <"$T/swaps.named" | awk -F '\t' '
+        FILENAME == ARGV[1] { left[$1] = $2; next }
+        $1 in left { print $2 "\tswap\tfalse\t" $3 "\t" $4; delete left[$1] }
+        END { for (real in left) print left[real] "\tswap\tfalse\t\t" }' "$T/swaps.left" - | sort
+}
+
+# The file, or device, that is meant by UUID=… and the like.
+real_file() {
+    _path=$1
+    case $1 in
+        */*=* | /*) ;;
+        *=*) _path=/dev/disk/by-$(printf %s "${1%%=*}" | tr A-Z a-z)/$(printf %s "${1#*=}" | tr -d '"') ;;
+    esac
+    readlink -f "$R$_path" || printf '%s\n' "$R$_path"
 }
 
 # The checks of the administrator that fail, as a JSON object; what only wants to be known of is named as such.
