@@ -208,12 +208,12 @@ async def test_tasks_are_seen_with_their_machine_or_by_their_owner(inn: Inn) -> 
     task = (await inn.ask("POST", "/v1/machines/web-1/pause", OPERATOR)).json()["task"]["id"]
     # The same person started it, and sees it in the list.
     nothing = _on(Role.VIEWER, Reach.MACHINE, "db-1")
-    for path in ("", "/log", "/events"):
+    for path, query in (("", "?wait_seconds=9"), ("/log", ""), ("/events", "")):
         hidden = await inn.ask("GET", f"/v1/tasks/{task}{path}", nothing)
         missing = await inn.ask("GET", f"/v1/tasks/999{path}", ADMINISTRATOR)
         assert hidden.status_code == 404
         assert hidden.text.replace(f"task {task}", "task 999") == missing.text
-        assert (await inn.ask("GET", f"/v1/tasks/{task}{path}?wait_seconds=9", WEB)).status_code == 200
+        assert (await inn.ask("GET", f"/v1/tasks/{task}{path}{query}", WEB)).status_code == 200
     assert (await inn.ask("POST", f"/v1/tasks/{task}/cancel", VIEWER)).status_code == 403
 
 

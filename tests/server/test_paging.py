@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator, Mapping
 
 import httpx
@@ -15,7 +16,7 @@ from innkeeper.schedule import TaskDefinition
 from innkeeper.schedule.model.enumerations import ActionType
 from innkeeper.server.app import bare_app
 from innkeeper.server.http.paging import BY_TEXT, PageWanted, by_fields
-from innkeeper.server.identity.needs import declared
+from innkeeper.server.identity.needs import declared, declared_in
 from innkeeper.wire.identity import GrantRequest, RoleName
 from innkeeper.wire.messages import Paged, WindowRequest
 from tests.serving import Service
@@ -135,6 +136,27 @@ def test_what_is_no_place_in_a_list_is_refused(http: httpx.Client, path: str) ->
         answer = http.get(f"/v1/{path}", params={**_LISTS[path][0], "after": after})
         assert answer.status_code == 422, (after, answer.text)
         assert answer.json()["hresult"] == 0x80070057
+
+
+def test_what_a_route_does_not_take_is_refused(http: httpx.Client) -> None:
+    """Such as the next page by a name that another list has for it: it was passed over without a word."""
+    routes = [route for route, _ in declared_in(bare_app().state.operations) if isinstance(route, APIRoute)]
+    for route in routes:
+        path = re.sub("{.*?}", "1", route.path)
+        for method in (route.methods or set()) - {"HEAD"}:
+            answer = http.request(method, f"/v1{path}", params={"zzz": "1"})
+            assert answer.status_code == 422, (method, path, answer.text)
+            assert "zzz" in answer.json()["detail"]
+            assert answer.json()["extra"]["field"] == "zzz"
+
+
+def test_a_list_by_numbers_says_by_what_name_its_next_page_is_asked_for(http: httpx.Client) -> None:
+    """Tasks and the audit log go on before a number: ``after`` is not taken there."""
+    for path, name in {"tasks": "before_id", "audit": "before"}.items():
+        refused = http.get(f"/v1/{path}", params={"after": "zzz"})
+        assert (refused.status_code, refused.json()["hresult"]) == (422, 0x80070057), refused.text
+        assert name in refused.json()["advice"]
+        assert http.get(f"/v1/{path}", params={name: "zzz"}).status_code == 422
 
 
 @pytest.mark.parametrize("path", _LISTS)

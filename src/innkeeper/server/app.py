@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from pydantic.warnings import UnsupportedFieldAttributeWarning
 
 from innkeeper.server.house import House
@@ -17,6 +17,7 @@ from innkeeper.server.http.forwarded import Forwarded, proxies_of
 from innkeeper.server.http.header_limit import HeadLimit
 from innkeeper.server.http.idempotency import IdempotencyKeys
 from innkeeper.server.http.kept_slashes import KeptSlashes
+from innkeeper.server.http.known_queries import refuse_unknown_query
 from innkeeper.server.http.lines import Lines
 from innkeeper.server.http.no_nul import NoNul
 from innkeeper.server.http.patience import BoundedPatience
@@ -125,7 +126,7 @@ def bare_app() -> FastAPI:
     )
     app.state.allowed = {}
     app.state.machine_lists = {}
-    v1 = APIRouter(prefix="/v1", responses=_RESPONSES)
+    v1 = APIRouter(prefix="/v1", responses=_RESPONSES, dependencies=[Depends(refuse_unknown_query)])
     nouns = (
         health,
         accountant,

@@ -24,6 +24,7 @@ from innkeeper.server.board import AllowedTo, Notice
 from innkeeper.server.house import House
 from innkeeper.server.http.conditional import is_known, tag_of
 from innkeeper.server.http.kept_slashes import with_slashes
+from innkeeper.server.http.known_queries import refuse_unknown
 from innkeeper.server.http.paging import wrong_place
 from innkeeper.server.http.problems import malformed, response_of
 from innkeeper.server.identity.needs import Endpoint, allowed, caller_of, guarded, needs
@@ -63,7 +64,7 @@ class HotReads:
         name = scope["path"][len(_MACHINES) :]
         if not name:
             return self._many
-        if not name.startswith("/") or "/" in name[1:] or not name[1:]:
+        if not name.startswith("/") or "/" in name[1:] or not name[1:] or scope["query_string"]:
             return None
         scope["path_params"] = {"name": with_slashes(name[1:])}
         return self._one
@@ -182,6 +183,7 @@ def _query(request: Request) -> MachineQuery:
     """Parse the request's query; an invalid one is refused as FastAPI's own routes do."""
     if not request.scope["query_string"]:
         return _EVERYTHING
+    refuse_unknown(request.query_params, MachineQuery.model_fields)
     try:
         return MachineQuery.model_validate(dict(request.query_params))
     except ValidationError as error:

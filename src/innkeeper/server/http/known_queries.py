@@ -1,0 +1,43 @@
+"""Refuse names in a query that its route does not take: they would be passed over without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.requests import HTTPConnection
+
+from innkeeper.errors import InvalidArgument
+
+
+async def refuse_unknown_query(connection: HTTPConnection) -> None:
+    """Raise ``InvalidArgument`` for a query with a name that the request's route does not take."""
+    route = connection.scope.get("route")
+    if connection.scope["query_string"] and isinstance(route, APIRoute):
+        refuse_unknown(connection.query_params, sorted(taken_by(route.dependant)))
+
+
+def refuse_unknown(given: Iterable[str], taken: Collection[str]) -> None:
+    """Raise ``InvalidArgument`` for the first of these names that is not taken."""
+    unknown = next((name for name in given if name not in taken), None)
+    if unknown is not None:
+        refused = InvalidArgument(
+            f"The request's query has “{unknown[:100]}”, which is not taken here.",
+            advice=f"It may have: {', '.join(taken)}." if taken else "Leave the query out.",
+        )
+        refused.field = unknown
+        raise refused
+
+
+def taken_by(dependant: Dependant) -> Iterator[str]:
+    """Return the names in a query that a route takes, or what it depends on."""
+    for field in dependant.query_params:
+        model = field.field_info.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            yield from model.model_fields
+        else:
+            yield field.alias
+    for each in dependant.dependencies:
+        yield from taken_by(each)
