@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from innkeeper.errors import ErrorCode, HypervisorError, InnkeeperError
+from innkeeper.errors import ErrorCode, HypervisorError, InnkeeperError, MachineNotFound
 from innkeeper.machines.ports.host import Host
 
 T = TypeVar("T")
@@ -75,3 +75,8 @@ async def ask(host: Host, question: Callable[[Host], Awaitable[T]], seconds: flo
 def is_away(error: InnkeeperError) -> bool:
     """Whether the error says that the host cannot be reached now."""
     return error.code is ErrorCode.ERROR_ONLY_IF_CONNECTED
+
+
+def may_be_elsewhere(error: InnkeeperError) -> bool:
+    """Whether another server may have a machine: no host here has it, of those that answer."""
+    return isinstance(error, MachineNotFound) or is_away(error)

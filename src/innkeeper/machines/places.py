@@ -212,6 +212,11 @@ class Places:
             raise MachineAmbiguous(reference, sorted(place.full_name for place in found))
         return found[0] if found else None
 
+    def certain(self, reference: str) -> Place | None:
+        """The machine that a reference means, unless others have the name, or may have got it since."""
+        found = self.resolve(reference)
+        return found[0] if len(found) == 1 and not self.is_unsure(found[0].name) else None
+
     def with_key(self, key: str) -> Place | None:
         """The machine with this key."""
         host_id, _, uuid = key.partition("/")

@@ -18,7 +18,7 @@ from innkeeper.errors import (
     MachineNotFound,
     WrongState,
 )
-from innkeeper.machines.asking import ask, ask_all
+from innkeeper.machines.asking import ask, ask_all, is_away
 from innkeeper.machines.change import Scope, SettingsChanged
 from innkeeper.machines.command import refuse_state
 from innkeeper.machines.command_work import CommandWork
@@ -205,6 +205,22 @@ class Machines:
         """
         found = await self._found(reference, lambda host, name: host.inventory.get(name))
         return self._places.marked(found)
+
+    async def place_of(self, reference: str) -> Place:
+        """Where a machine is, or was last while its host is away: for what waits for that.
+
+        A host that did not answer the last list is not asked. Raises what ``get`` does, for a machine that
+        was not seen.
+        """
+        if (seen := self._places.certain(reference)) is not None and seen.host in self._silent:
+            return seen
+        try:
+            return Place.of(await self.get(reference))
+        except InnkeeperError as error:
+            place = self._places.only(reference) if is_away(error) else None
+            if place is None:
+                raise
+            return place
 
     async def describe(
         self, reference: str, *, running: bool = False, follow: Follow = follow_none

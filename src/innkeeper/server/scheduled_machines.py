@@ -8,10 +8,9 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from innkeeper.errors import HypervisorError, InnkeeperError, InvalidArgument, MachineNotFound
+from innkeeper.errors import InnkeeperError, InvalidArgument, MachineNotFound
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
-from innkeeper.machines.asking import is_away
 from innkeeper.machines.directory import MachineEntry
 from innkeeper.machines.machine import Machine
 from innkeeper.schedule.model.definition import TaskDefinition
@@ -54,18 +53,13 @@ async def _server_and_key(house: House, named: str) -> tuple[str, str]:
 
 async def _key_here(house: House, named: str) -> str:
     try:
-        return (await house.machines.get(named)).key
+        return (await house.machines.place_of(named)).key
     except MachineNotFound as error:
         raise MachineNotFound(
             f"There is no machine “{named}”, on which the task is to work.",
             machine=named,
             advice="innkeeper machine list shows all of them.",
         ) from error
-    except HypervisorError as error:
-        place = house.machines.places.only(named) if is_away(error) else None
-        if place is None:
-            raise
-        return place.key
 
 
 async def called_now(task: Registered, house: House, caller: Caller) -> tuple[str, ...]:

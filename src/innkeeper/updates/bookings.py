@@ -8,7 +8,8 @@ import datetime as dt
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from innkeeper.channels.ports import UpdateStatus
-from innkeeper.errors import BookingNotFound, ErrorCode, InvalidArgument, MachineNotFound, UpdateError
+from innkeeper.errors import BookingNotFound, ErrorCode, InnkeeperError, InvalidArgument, UpdateError
+from innkeeper.machines.asking import may_be_elsewhere
 from innkeeper.machines.directory import MachineEntry
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
@@ -282,13 +283,15 @@ class Bookings:
     async def _machine(self, reference: str) -> tuple[str, str]:
         """What people and programs call a machine."""
         try:
-            found = await self._machines.get(reference)
-        except MachineNotFound:
-            entry = None if self._elsewhere is None else await self._elsewhere(reference)
+            place = await self._machines.place_of(reference)
+        except InnkeeperError as error:
+            if self._elsewhere is None or not may_be_elsewhere(error):
+                raise
+            entry = await self._elsewhere(reference)
             if entry is None:
                 raise
-            return entry.name, entry.key
-        return found.title, found.key
+            return entry.title, entry.key
+        return self._machines.places.title(place), place.key
 
     async def _booked(self, keys: Collection[str], identifier: str | None) -> Sequence[Booking]:
         wanted = set(keys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from innkeeper.tasks.ports import Clock
 from innkeeper.updates.booking import Booking
@@ -35,18 +35,22 @@ class Reasons:
 
     async def explain(self, bookings: Sequence[Booking], skips: Mapping[Key, int]) -> Sequence[Booking]:
         """The same bookings, each that waits with its reason and its next chance."""
-        asked = {(booking.of, booking.identifier) for booking in bookings if booking.is_waiting}
-        if not asked:
+        waiting = [booking for booking in bookings if booking.is_waiting]
+        if not waiting:
             return bookings
-        await self._roster.catch_up()
-        hosts = {self._roster.host_of(machine) for machine, _ in asked}
-        for host in hosts:
-            await self._roster.refresh(host)
-        plans = {host: await self._plan(host, skips) for host in hosts}
+        await self._roster.hear_of(waiting)
+        asked = {(booking.of, booking.identifier) for booking in waiting}
+        for host in self._hosts_of(asked):
+            await self._roster.refresh(host, but=self._roster.silent)
+        # Where they are by now: one whose host was away may have been found.
+        plans = {host: await self._plan(host, skips) for host in self._hosts_of(asked)}
         return [
             self._explained(booking, plans) if (booking.of, booking.identifier) in asked else booking
             for booking in bookings
         ]
+
+    def _hosts_of(self, keys: Iterable[Key]) -> Set[str]:
+        return {self._roster.host_of(machine) for machine, _ in keys}
 
     def _explained(self, booking: Booking, plans: Mapping[str, Mapping[Key, Placement]]) -> Booking:
         plan = plans.get(self._roster.host_of(booking.of), {})

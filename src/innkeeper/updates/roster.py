@@ -177,6 +177,11 @@ class Roster:
         return self._names.get(machine)
 
     @property
+    def silent(self) -> Set[str]:
+        """The hosts that did not answer when machines were last listed."""
+        return self._hosts.silent
+
+    @property
     def held(self) -> Container[str]:
         """The machines that tasks hold."""
         return self._holds
@@ -228,6 +233,18 @@ class Roster:
             await self._read_noted()
             await self._learn()
 
+    async def hear_of(self, bookings: Iterable[Booking]) -> None:
+        """Catch up, with these bookings as they are: the event of one that was just made is on its way."""
+        await self.catch_up()
+        unheard = [booking for booking in bookings if not self._is_current(booking)]
+        if unheard:
+            self._noted |= {(booking.of, booking.identifier) for booking in unheard}
+            await self.catch_up()
+
+    def _is_current(self, booking: Booking) -> bool:
+        known = self.booking((booking.of, booking.identifier))
+        return known is not None and known.version == booking.version
+
     async def read_all(self) -> None:
         """Read everything, and find what no event has told of."""
         async with self._reading:
@@ -243,9 +260,13 @@ class Roster:
                 self._mark(host)
             self._touch_all()
 
-    async def refresh(self, host: str) -> None:
-        """Ask a host for those of its booked machines that have changed; for unknown ones, every host."""
+    async def refresh(self, host: str, *, but: Container[str] = ()) -> None:
+        """Ask a host for those of its booked machines that have changed; for unknown ones, every host.
+
+        Those that were seen last on hosts in ``but`` stay as they are, to be asked for later.
+        """
         names = {name for name in self._stale if self.host_of(name) == host}
+        names -= {name for name in names if self._last_seen_on(name) in but}
         # Asking every host here for each of these costs by the whole inn. Should one come, a list shows it.
         strangers = {name for name in names if self._is_of_another_server(name)}
         self._stale -= strangers
@@ -450,6 +471,10 @@ class Roster:
         host_id, answered = name.partition("/")[0], self._hosts.listed
         silent = (host for host in self._hosts.hosts.values() if host.name not in answered)
         return None if any(host.id == host_id for host in silent) else machine
+
+    def _last_seen_on(self, key: str) -> str:
+        place = self._hosts.places.with_key(key)
+        return NOWHERE if place is None else place.host
 
     def _is_of_another_server(self, key: str) -> bool:
         """Whether a machine's host is none of those here, and none of those has been seen with it."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ from tests.server.relay.two_servers import Server
 Inn = tuple[Server, Server]
 
 FIELDS = {"label": "Security", "identifier": "one", "start": "2099-01-01T00:00:00Z"}
+AWAY = "The machine's host does not answer."
 
 
 @contextlib.asynccontextmanager
@@ -128,6 +131,68 @@ async def test_an_act_on_many_machines_means_those_of_every_host(hung: Inn, door
     assert [(line["outcome"], line["code"]) for line in labelled] == [
         ("refused", ErrorCode.ERROR_ONLY_IF_CONNECTED.name)
     ] * 3
+
+
+async def updates_of(http: httpx.AsyncClient, machine: str) -> Sequence[Mapping[str, str]]:
+    """What is booked for a machine, once every server has told its part in time."""
+    async with asyncio.timeout(60):
+        while (
+            "innkeeper-missing-servers"
+            in (answer := await http.get("/v1/updates", params={"machine": machine})).headers
+        ):
+            await asyncio.sleep(0.2)
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["updates"])
+
+
+@pytest.mark.parametrize("door", [0, 1])
+async def test_an_update_of_one_machine_is_booked_shown_and_deleted(hung: Inn, door: int) -> None:
+    """By whatever name: it waits, and says that the machine's host does not answer."""
+    http = hung[door].http
+    for name, title in {
+        "mail": "mail",
+        "MAIL": "mail",
+        "attic/mail": "mail",
+        "attic-mail": "mail",
+        "attic/twin": "attic/twin",
+    }.items():
+        booked = await http.post("/v1/updates", json=FIELDS | {"machine": name})
+        assert booked.status_code == 201, booked.text
+        assert (booked.json()["machine"], booked.json()["reason"]) == (title, AWAY)
+        shown = await http.get(f"/v1/updates/{quote(name, safe='')}/one")
+        assert shown.json()["update"] == booked.json()
+        (listed,) = await updates_of(http, name)
+        assert (listed["key"], listed["reason"]) == (booked.json()["key"], AWAY)
+        moved = await http.post("/v1/updates", json=FIELDS | {"machine": name, "label": "Other"})
+        assert moved.json()["label"] == "Other"
+        assert (await http.delete(f"/v1/updates/{quote(name, safe='')}/one")).status_code == 204
+        assert (await http.get(f"/v1/updates/{quote(name, safe='')}/one")).status_code == 404
+
+
+async def test_what_is_booked_meanwhile_is_started_once_the_host_answers(inn: Inn) -> None:
+    """By itself, within its window."""
+    north, south = inn
+    window = {"name": "ever", "machines": ["mail"], "opens_at": "00:00", "duration_seconds": 86400}
+    opening = {"weekdays": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]}
+    assert (await south.http.post("/v1/windows", json=window | opening)).status_code == 201
+    async with hanging(north):
+        booking = FIELDS | {"machine": "mail", "identifier": "back", "start": None}
+        booked = await south.http.post("/v1/updates", json=booking)
+        assert booked.json()["reason"] == AWAY, booked.text
+    async with asyncio.timeout(60):
+        while not (update := (await south.http.get("/v1/updates/mail/back")).json()["update"])["task_id"]:
+            await asyncio.sleep(0.2)
+        await north.house.tasks.wait(update["task_id"])
+    assert (await south.http.delete("/v1/windows/ever")).status_code == 204
+    assert (await south.http.delete("/v1/updates/mail/back")).status_code == 204
+
+
+async def test_machines_elsewhere_are_meant_though_a_host_here_hangs(hung: Inn) -> None:
+    """What is told of one of another server does not need the host."""
+    north, _ = hung
+    for path in ("updates", "tasks", "channels"):
+        answer = await north.http.get(f"/v1/{path}", params={"machine": "db-1"})
+        assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize("door", [0, 1])

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection, Request
 
 from innkeeper.errors import ErrorCode, InnkeeperError, MachineNotFound, ScheduleError, TaskNotFound
 from innkeeper.identity.roles import THE_INN, Reach, Resource, folder, machine
+from innkeeper.machines.asking import may_be_elsewhere
 from innkeeper.machines.directory import MachineEntry
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import lock_of
@@ -205,9 +206,13 @@ async def key_of(house: House, name: str) -> str:
     Those of hosts that other servers look after, or nobody does, are known too. Raises ``MachineAmbiguous``.
     """
     try:
-        return (await house.machines.get(name)).key
-    except MachineNotFound:
+        return (await house.machines.place_of(name)).key
+    except InnkeeperError as error:
+        if not may_be_elsewhere(error):
+            raise
         entry = None if house.neighbours is None else await house.neighbours.entry_of_machine(name)
+        if entry is None and not isinstance(error, MachineNotFound):
+            raise
         return name if entry is None else entry.key
 
 

@@ -16,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from innkeeper.errors import InnkeeperError, MachineNotFound
+from innkeeper.errors import InnkeeperError
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import THE_INN, Reach, Role
+from innkeeper.machines.asking import may_be_elsewhere
 from innkeeper.machines.directory import Wanted
 from innkeeper.server.board import AllowedTo, Notice
 from innkeeper.server.house import House
@@ -120,8 +121,10 @@ async def _one(house: House, name: str) -> Notice | ElsewhereNotice:
     """Return a machine of this server, or one whose owner is away as it was seen last."""
     try:
         return await house.board.one(name)
-    except MachineNotFound:
-        known = None if house.neighbours is None else await one_elsewhere(house.neighbours, name)
+    except InnkeeperError as error:
+        if house.neighbours is None or not may_be_elsewhere(error):
+            raise
+        known = await one_elsewhere(house.neighbours, name)
         if known is None:
             raise
         return known
