@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from innkeeper.servers.acting import acting_on
+from innkeeper.servers.fence import HostElsewhere
 from innkeeper.servers.ownership import Ownership
 from innkeeper.store.database import Database, upsert
 from innkeeper.store.lease_guard import LeaseGuard
@@ -40,6 +41,20 @@ async def write(database: Database, value: str) -> None:
 
     with acting_on("h1"):
         await database.write(change)
+
+
+async def test_a_host_that_the_settings_name_twice_is_written_for(database: Database) -> None:
+    """By whichever name it was taken: the other is known to be the same host, and has no lease."""
+    server = await Servers(database).enrol("attic", home="attic")
+    made = Ownership(server, servers=Servers(database), leases=Leases(database))
+    first, second = made.fence(name="attic", uri="a"), made.fence(name="attic-2", uri="b")
+    await second.claim("h1")
+    with pytest.raises(HostElsewhere):
+        await first.claim("h1")
+    database.guard = LeaseGuard(Leases(database), server.id, made)
+    await write(database, "attic")
+    assert (await SqlOptionStore(database).all())["written"] == "attic"
+    assert made.held("h1") == second.held
 
 
 async def test_a_former_owner_writes_nothing_for_a_host(database: Database) -> None:

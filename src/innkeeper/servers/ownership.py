@@ -117,16 +117,16 @@ class Ownership:
 
     def held(self, host_id: str) -> Held | None:
         """The lease by which this server owns a host."""
-        return next((fence.held for fence in self._fences if fence.host_id == host_id), None)
+        fence = self._fence_of(host_id)
+        return fence.held if fence is not None else None
 
     async def confirm(self, host_id: str) -> None:
         """Look at the lease of a host anew. Raises ``HostElsewhere`` where it is lost."""
-        for fence in self._fences:
-            if fence.host_id == host_id:
-                fence.close()
-                await fence.settled()
-                return
-        raise _lost(host_id)
+        fence = self._fence_of(host_id)
+        if fence is None:
+            raise _lost(host_id)
+        fence.close()
+        await fence.settled()
 
     def is_open(self, name: str) -> bool:
         """Whether the host of this name in the settings is this server's, and open."""
@@ -258,6 +258,11 @@ class Ownership:
             await self._changed.wait()
 
     # Machinery
+
+    def _fence_of(self, host_id: str) -> HostFence | None:
+        """The fence of a host: the one with its lease, where the settings name it twice."""
+        fences = [fence for fence in self._fences if fence.host_id == host_id]
+        return next((fence for fence in fences if fence.held is not None), next(iter(fences), None))
 
     def _deadline(self, sent: float) -> float:
         return sent + self._times.ttl - self._times.margin
