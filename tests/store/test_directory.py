@@ -33,7 +33,7 @@ def entry(name: str, host: str = "attic", state: MachineState = MachineState.RUN
 @pytest.fixture
 def directory(database: Database) -> SqlDirectory:
     """An empty directory."""
-    return SqlDirectory(database)
+    return SqlDirectory(database, "")
 
 
 async def test_pages_follow_one_another_in_the_order_of_code_points(directory: SqlDirectory) -> None:

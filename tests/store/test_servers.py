@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.machines.directory import HostEntry
+from innkeeper.servers.fence import HostElsewhere
 from innkeeper.servers.lease import Reach
 from innkeeper.servers.server import Server, ServerState
 from innkeeper.store.database import Database
@@ -159,8 +160,9 @@ async def test_machines_that_a_retired_server_saw_are_forgotten(database: Databa
 
     So does its host where another server reaches it, else that is forgotten too: a new one may have its name.
     """
-    servers, leases, directory = Servers(database), Leases(database), SqlDirectory(database)
+    servers, leases = Servers(database), Leases(database)
     attic, barn = await servers.enrol("attic"), await servers.enrol("barn")
+    directory = SqlDirectory(database, attic.id)
     for server in (attic, barn):
         name = server.name
         host = HostEntry(host_id=f"{name}-id", name=name, uri="test:///", server=name)
@@ -177,3 +179,24 @@ async def test_machines_that_a_retired_server_saw_are_forgotten(database: Databa
     await servers.set_state(barn.id, ServerState.RETIRED)
     assert [host.name for host in await directory.hosts()] == ["attic", "shed"]
     assert [each.host for each in await directory.page(limit=9)] == ["attic"]
+
+
+async def test_a_retired_server_that_lives_writes_nothing_back(database: Database) -> None:
+    """Until its next look it knows nothing of it, and goes on seeing its host and machines."""
+    servers, leases = Servers(database), Leases(database)
+    attic = await servers.enrol("attic")
+    directory = SqlDirectory(database, attic.id)
+    reach = Reach(host_id="attic-id", server_id=attic.id, stand_in=False, name="attic")
+    host = HostEntry(host_id="attic-id", name="attic", uri="test:///", server="attic")
+    await leases.enter(reach)
+    assert await leases.take(attic.id, "attic-id")
+    await directory.put_hosts([host])
+    await directory.update([entry("web-1", "attic")], ())
+    await servers.set_state(attic.id, ServerState.RETIRED)
+    await directory.put_hosts([host])
+    await directory.update([entry("web-1", "attic")], ())
+    with pytest.raises(HostElsewhere, match="was retired"):
+        await leases.enter(reach)
+    assert await leases.take(attic.id, "attic-id") is None
+    assert (await directory.hosts(), await directory.page(limit=9)) == ([], [])
+    assert await leases.reaches() == []

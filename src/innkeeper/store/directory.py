@@ -14,6 +14,7 @@ from innkeeper.machines.places import Place
 from innkeeper.store.database import Database
 from innkeeper.store.directory_tables import host_directory, machine_directory
 from innkeeper.store.moments import moment
+from innkeeper.store.retirement import is_retired
 from innkeeper.store.tables import host_leases, host_reaches
 from innkeeper.wire.states import MachineState
 
@@ -26,8 +27,10 @@ _AT_ONCE: Final = 1000
 class SqlDirectory:
     """A ``Directory`` on SQLite or PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, server_id: str) -> None:
+        """``server_id`` is the server that writes: once it is retired, it does no more."""
         self._database = database
+        self._server_id = server_id
 
     async def page(
         self, wanted: Wanted = EVERY_MACHINE, *, after: tuple[str, str] | None = None, limit: int
@@ -100,6 +103,8 @@ class SqlDirectory:
         forget = sa.delete(machine_directory).where(_machine.key == sa.bindparam("gone"))
 
         def update(connection: sa.Connection) -> None:
+            if is_retired(connection, self._server_id):
+                return
             if gone:
                 connection.execute(forget, [{"gone": key} for key in sorted(gone)])
             _put(connection, machine_directory, rows)
@@ -109,7 +114,12 @@ class SqlDirectory:
     async def put_hosts(self, hosts: Collection[HostEntry]) -> None:
         """Write down hosts."""
         rows = [{name: getattr(host, name) for name in _host.keys()} for host in hosts]  # noqa: SIM118  no mapping
-        await self._database.write(lambda c: _put(c, host_directory, rows), lazily=True)
+
+        def put(connection: sa.Connection) -> None:
+            if not is_retired(connection, self._server_id):
+                _put(connection, host_directory, rows)
+
+        await self._database.write(put, lazily=True)
 
     async def _machines(self, query: sa.Select[tuple[object, ...]]) -> Sequence[MachineEntry]:
         return [_entry(row) for row in await self._database.read(lambda c: c.execute(query).all())]

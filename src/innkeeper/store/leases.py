@@ -9,11 +9,14 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from innkeeper.errors import ErrorCode
+from innkeeper.servers.fence import HostElsewhere
 from innkeeper.servers.lease import Held, HostLease, Reach
 from innkeeper.servers.server import ServerState
 from innkeeper.store.database import Database, add_if_free, upsert
 from innkeeper.store.directory import forget_left_hosts
 from innkeeper.store.moments import moment
+from innkeeper.store.retirement import is_retired
 from innkeeper.store.tables import Instant, host_leases, host_reaches, servers
 
 #: For so long a host stays with a server that no longer renews its lease.
@@ -45,6 +48,7 @@ class Leases:
         """Note that a host has answered a server now; its lease stays.
 
         Returns how another server reaches another host of this name, where there is one: nothing is noted.
+        Raises ``HostElsewhere`` for a server that was retired.
         """
         row = {"host": reach.host_id, "name": reach.name, "uri": reach.uri}
         reached = {"server": reach.server_id, "stand_in": reach.stand_in, **row}
@@ -56,6 +60,12 @@ class Leases:
         )
 
         def enter(connection: sa.Connection) -> Reach | None:
+            if is_retired(connection, reach.server_id):
+                raise HostElsewhere(
+                    "This server was retired: it looks after no host any more.",
+                    code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
+                    advice="Start it anew where it is to serve again.",
+                )
             if (namesake := _namesake(connection, reach)) is not None:
                 return namesake
             add_if_free(connection, host_leases, row)
@@ -153,6 +163,8 @@ class Leases:
     def _take(
         self, connection: sa.Connection, server_id: str, host_id: str, condition: sa.ColumnElement[bool]
     ) -> Held | None:
+        if is_retired(connection, server_id):
+            return None
         update = (
             sa.update(host_leases)
             .where(host_leases.c.host == host_id, condition)

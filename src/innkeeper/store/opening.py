@@ -158,7 +158,7 @@ async def open_store(
         sessions=SqlSessionStore(database),
         answers=SqlAnswerStore(database),
         options=SqlOptionStore(database),
-        directory=SqlDirectory(database),
+        directory=SqlDirectory(database, own.id),
         authority=SqlAuthorityStore(database),
         servers=servers,
         leases=Leases(database, ttl=lease),

@@ -85,13 +85,16 @@ class Servers:
             values: dict[str, object] = {"state": state.value}
             if state is ServerState.RETIRED:
                 values["until"] = moment(connection)
+            # First: what a server that lives is writing is waited for, and it begins nothing more.
+            update = sa.update(servers).where(servers.c.id == server_id).values(values)
+            found = bool(connection.execute(update).rowcount)
+            if state is ServerState.RETIRED:
                 _forget_machines_of(connection, server_id)
                 free = sa.update(host_leases).where(host_leases.c.server == server_id)
                 connection.execute(free.values(server=None, until=moment(connection), offered_at=None))
                 connection.execute(sa.delete(host_reaches).where(host_reaches.c.server == server_id))
                 forget_left_hosts(connection, server_id)
-            update = sa.update(servers).where(servers.c.id == server_id).values(values)
-            return bool(connection.execute(update).rowcount)
+            return found
 
         return await self._database.write(change)
 
