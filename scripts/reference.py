@@ -49,6 +49,8 @@ Written by `scripts/reference.py` from the service's own description, which it s
 The service speaks HTTP over its Unix socket: `curl --unix-socket /run/innkeeper/innkeeper.sock
 http://innkeeper/v1/machines`.
 
+- What is no Unicode text (halves of characters, bytes that are no UTF-8) or holds a NUL character is refused
+  with 422 wherever it stands in a request; control characters in names and labels too.
 - States travel by their documented names (`RUNNING`, `SUCCESS`), times as ISO 8601 with an offset, bytes as
   base64, durations in seconds.
 - What takes long answers 202 with a task. `GET /v1/tasks/{id}?wait_seconds=25` answers when it has ended,

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 
@@ -20,15 +21,31 @@ from innkeeper.channels import guest_statements, health_statements, statements
 from innkeeper.channels.statements import Unbelievable
 from innkeeper.disks import footer, header
 from innkeeper.disks.create import create_dynamic
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import InnkeeperError, InvalidArgument
 from innkeeper.hypervisor.domain.reading import configuration_of
 from innkeeper.schedule.events.record import Facts, Level, record
 from innkeeper.schedule.events.xpath import XPath
 from innkeeper.schedule.events.xpath_parser import XPathError
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.security import sddl
+from innkeeper.server.http.checked_text import check_json
 from innkeeper.server.http.forwarded import Forwarded, proxies_of
-from innkeeper.wire import commands, identity, messages, schedule
+from innkeeper.server.http.problems import malformed, response_of
+from innkeeper.wire import (
+    bulk,
+    channels,
+    commands,
+    configuration,
+    guest_os,
+    host,
+    identity,
+    keyboard,
+    messages,
+    schedule,
+)
+from innkeeper.wire import (
+    disks as disk_wire,
+)
 from innkeeper.wire.frames import Decoded, Decoder
 from innkeeper.wire.session import NONCE_BYTES, HostSession
 
@@ -113,11 +130,26 @@ def _read_statement(read: Callable[[dict[str, object]], object], message: dict[s
         raise AssertionError(f"{read}: {error!r}") from error
 
 
+_MODULES = (
+    bulk,
+    channels,
+    commands,
+    configuration,
+    disk_wire,
+    guest_os,
+    host,
+    identity,
+    keyboard,
+    messages,
+    schedule,
+)
+
+
 @functools.cache
 def _bodies() -> tuple[type[BaseModel], ...]:
     found = [
         each
-        for module in (commands, identity, messages, schedule)
+        for module in _MODULES
         for _, each in inspect.getmembers(module, inspect.isclass)
         if issubclass(each, BaseModel) and each.__name__.endswith("Request")
     ]
@@ -125,10 +157,29 @@ def _bodies() -> tuple[type[BaseModel], ...]:
 
 
 def _body(data: bytes) -> None:
-    """Every body that a route takes is valid, or is refused as not."""
+    """Every body that a route takes is valid, and can be written again, or is refused with a problem."""
+    try:
+        value = json.loads(data)  # as routes read it
+    except (ValueError, RecursionError):
+        return
+    try:
+        check_json(data)
+    except InvalidArgument as refused:
+        response_of(refused)
+        return
     for body in _bodies():
-        with contextlib.suppress(ValidationError, InnkeeperError):
-            body.model_validate_json(data)
+        _read_body(body, value)
+
+
+def _read_body(body: type[BaseModel], value: object) -> None:
+    try:
+        read = body.model_validate(value)
+    except ValidationError as error:
+        malformed(RequestValidationError(error.errors()))
+    except InnkeeperError as error:
+        response_of(error)
+    else:
+        read.model_dump_json(context=identity.REVEALED).encode()
 
 
 def _head(data: bytes) -> None:
@@ -227,6 +278,7 @@ _GUEST_SEEDS = (
 _BODY_SEEDS = (
     b'{"name":"web-1","machines":["all"],"opens_at":"22:00","duration_seconds":3600,"weekdays":["monday"]}',
     b'{"user":"ana","domain":"local","password":"x"}',
+    b'{"select":"*","add":["web","\\ud83d\\ude00"],"remove":[]}',
     b'{"name":"ci","scope":[{"role":"viewer","reach":"machine","name":"web-1"}],"days":1}',
 )
 _SDDL_SEEDS = (

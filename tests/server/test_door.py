@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 
 import pytest
 
 from tests.serving import Service
+
+
+def _window(machine: bytes) -> bytes:
+    return b'{"name": "w", "machines": ["%s"], "opens_at": "22:00", "duration_seconds": 60}' % machine
 
 
 @pytest.mark.parametrize(
@@ -26,6 +31,26 @@ from tests.serving import Service
             422,
         ),
         ("PUT", "/v1/windows/w", rb'{"name": "w", "machines": ["a\u0000"]}', 422),
+        ("POST", "/v1/machines/label", rb'{"select": "*", "add": ["\ud800"]}', 422),
+        ("POST", "/v1/machines/label", b'{"select": "*", "add": ["\xed\xa0\x80"]}', 422),
+        (
+            "POST",
+            "/v1/machines/label",
+            '{"select": "*", "add": ["\ud800"]}'.encode("utf-16", "surrogatepass"),
+            422,
+        ),
+        ("POST", "/v1/machines/label", rb'{"select": "*", "\udfff": 1}', 422),
+        ("POST", "/v1/machines/label", rb'{"select": "*", "add": ["\u001b[31m"]}', 422),
+        ("PUT", "/v1/windows/w", rb'{"name": "w", "machines": ["\uDC80"]}', 422),
+        ("PUT", "/v1/windows/w", rb'{"name": "w", "zone": "\ud800"}', 422),
+        ("POST", "/v1/windows", _window(rb"web-\u0007"), 422),
+        ("POST", "/v1/machines/web-1/keyboard/type", rb'{"text": "\ud800"}', 422),
+        ("POST", "/v1/channels", rb'{"machine": "web-1", "pipe_name": "\ud800"}', 422),
+        ("POST", "/v1/schedule/task", rb'{"path": "/x", "xml": "\ud800", "sddl": "\ud800"}', 422),
+        ("POST", "/v1/schedule/task/run", rb'{"path": "/x", "arguments": ["\ud800"]}', 422),
+        ("POST", "/v1/updates", b'{"machine":' + b"[" * 900 + rb'"\ud800"' + b"]" * 900 + b"}", 422),
+        ("GET", "/v1/machines/%ed%a0%80", None, 422),
+        ("GET", "/v1/machines?text=%ff", None, 422),
         ("GET", "/v1/nothing", None, 404),
         ("PUT", "/v1/machines", None, 405),
         ("POST", "/v1/machines/web-1/explode", None, 422),
@@ -63,6 +88,14 @@ def test_what_looks_like_a_nul_and_is_none_is_taken(service: Service) -> None:
         booked = http.post("/v1/updates", json=body)
         assert booked.status_code == 201, booked.text
         assert http.delete("/v1/updates/web-1/nul").status_code == 204
+
+
+def test_a_header_with_a_control_character_is_refused(service: Service) -> None:
+    """It would be told to whoever reads the log, or the list of sessions."""
+    with socket.socket(socket.AF_UNIX) as rude:
+        rude.connect(str(service.socket))
+        rude.sendall(b"GET /livez HTTP/1.1\r\nHost: innkeeper\r\nUser-Agent: \x1b[31m\r\n\r\n")
+        assert re.match(rb"HTTP/1.1 4\d\d ", rude.recv(4096))
 
 
 def test_nobody_is_called_by_a_nul(service: Service) -> None:

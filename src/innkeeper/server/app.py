@@ -10,6 +10,7 @@ from pydantic.warnings import UnsupportedFieldAttributeWarning
 from innkeeper.server.house import House
 from innkeeper.server.http import problems
 from innkeeper.server.http.body_limit import BodyLimit
+from innkeeper.server.http.checked_text import CheckedText
 from innkeeper.server.http.compression import Compression
 from innkeeper.server.http.conditional import ConditionalRequests
 from innkeeper.server.http.description import describe
@@ -19,7 +20,6 @@ from innkeeper.server.http.idempotency import IdempotencyKeys
 from innkeeper.server.http.kept_slashes import KeptSlashes
 from innkeeper.server.http.known_queries import refuse_unknown_query
 from innkeeper.server.http.lines import Lines
-from innkeeper.server.http.no_nul import NoNul
 from innkeeper.server.http.patience import BoundedPatience
 from innkeeper.server.identity.gate import Gate
 from innkeeper.server.identity.identify import Identify
@@ -102,7 +102,7 @@ def make_app(house: House) -> FastAPI:
     app.add_middleware(Compression, is_near=lambda scope: PEER in scope)
     app.add_middleware(KeptSlashes)
     app.add_middleware(BoundedPatience)
-    app.add_middleware(NoNul)
+    app.add_middleware(CheckedText)
     app.add_middleware(HeadLimit)
     app.add_middleware(PageHeaders)
     if house.settings.trusted_proxies:

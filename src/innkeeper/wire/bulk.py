@@ -8,6 +8,7 @@ from pydantic import Field
 
 from innkeeper.wire.messages import Base64, Message, Request
 from innkeeper.wire.moment import Moment
+from innkeeper.wire.text import OneLine
 
 
 class BulkRequest(Request):
@@ -15,7 +16,7 @@ class BulkRequest(Request):
 
     #: Names, globs, ``host/name``, ``label:``, ``host:``, ``state:``, ``os:``, joined by ``and``, ``or``
     #: and ``not``.
-    select: str = Field(min_length=1, max_length=4096)
+    select: OneLine = Field(min_length=1, max_length=4096)
     #: Only tell what would be done.
     dry_run: bool = False
     #: Take a selector too that matches no machine, or has a word that names none.
@@ -46,8 +47,8 @@ class BulkCancelRequest(BulkRequest):
 class BulkLabelRequest(BulkRequest):
     """Give labels to many machines, or take labels from them."""
 
-    add: tuple[str, ...] = Field(default=(), max_length=64)
-    remove: tuple[str, ...] = Field(default=(), max_length=64)
+    add: tuple[OneLine, ...] = Field(default=(), max_length=64)
+    remove: tuple[OneLine, ...] = Field(default=(), max_length=64)
 
 
 class BulkWindowRequest(BulkRequest):

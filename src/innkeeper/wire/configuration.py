@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, RootModel, StrictBool, StrictInt, Strict
 from innkeeper.wire.disks import MAX_PATH_CHARS
 from innkeeper.wire.machine_settings import MachineChanges, SettingsInJson
 from innkeeper.wire.messages import Message, Request, named
+from innkeeper.wire.text import OneLine
 from innkeeper.wire.virtual_pc import (
     Attachment,
     DriveBus,
@@ -133,7 +134,7 @@ class LabelsMessage(Message):
 class LabelsRequest(Request):
     """Labels to give to a machine."""
 
-    labels: tuple[str, ...] = Field(min_length=1, max_length=64)
+    labels: tuple[OneLine, ...] = Field(min_length=1, max_length=64)
 
 
 class IgnoredMessage(Message):
@@ -145,7 +146,7 @@ class IgnoredMessage(Message):
 class IgnoredRequest(Request):
     """Findings that count against no update of a machine: ``unit:shop.service``, ``mount:/media/*``."""
 
-    subjects: tuple[str, ...] = Field(min_length=1, max_length=64)
+    subjects: tuple[OneLine, ...] = Field(min_length=1, max_length=64)
 
 
 class ValueKind(enum.StrEnum):
@@ -223,8 +224,8 @@ class AdapterRequest(Request):
     """Add a network adapter."""
 
     #: Unplugged where none is named.
-    network: str = Field(default="", max_length=255)
-    mac: str = ""
+    network: OneLine = Field(default="", max_length=255)
+    mac: OneLine = ""
     model: str = Field(default="virtio", pattern=r"^[a-z0-9_-]{1,32}$")
 
 
@@ -232,8 +233,8 @@ class AdapterChange(Request):
     """Change a network adapter; what is left out stays."""
 
     #: Empty takes its cable out.
-    network: str | None = Field(default=None, max_length=255)
-    mac: str | None = None
+    network: OneLine | None = Field(default=None, max_length=255)
+    mac: OneLine | None = None
     dynamic: bool | None = None
 
 

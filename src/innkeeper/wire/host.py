@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field
 from innkeeper.wire.disks import MAX_PATH_CHARS
 from innkeeper.wire.messages import Message, Paged, Request, named
 from innkeeper.wire.states import Accelerator
+from innkeeper.wire.text import OneLine
 from innkeeper.wire.virtual_pc import FloppyDiskImageType, UsbDeviceClass
 
 FloppyDiskImageTypeName = Annotated[FloppyDiskImageType, *named(FloppyDiskImageType)]
@@ -181,8 +182,8 @@ class FloppyMessage(Message):
 class FirstBootRequest(Request):
     """What a cloud image is told at its first boot."""
 
-    hostname: str = ""
-    user: str = ""
+    hostname: OneLine = ""
+    user: OneLine = ""
     ssh_keys: tuple[str, ...] = Field(default=(), max_length=100)
     #: Install Innkeeper's task agent.
     agent: bool = True
@@ -201,7 +202,7 @@ class CreateMachineRequest(Request):
     """Create a machine."""
 
     name: str
-    host: str = ""
+    host: OneLine = ""
     memory_mib: int = 1024
     processors: int = 1
     #: An image that its disk comes from; an empty disk where none is named.
@@ -216,9 +217,9 @@ class CreateMachineRequest(Request):
     dvd: str = Field(default="", max_length=MAX_PATH_CHARS)
     uefi: bool = False
     #: Empty for no network.
-    network: str = "user"
+    network: OneLine = "user"
     notes: str = Field(default="", max_length=65_536)
-    labels: tuple[str, ...] = ()
+    labels: tuple[OneLine, ...] = ()
     first_boot: FirstBootRequest | None = None
 
 

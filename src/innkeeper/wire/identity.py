@@ -9,8 +9,9 @@ from pydantic import AwareDatetime, Field, PlainSerializer, SecretStr, Serializa
 
 from innkeeper.wire.messages import Message, Paged, Request
 from innkeeper.wire.states import RoleName as RoleName
+from innkeeper.wire.text import OneLine
 
-Name = Annotated[str, Field(min_length=1, max_length=256)]
+Name = Annotated[OneLine, Field(min_length=1, max_length=256)]
 #: The context in which a secret is written out: on its way through the door.
 REVEALED: Final = {"reveal": True}
 
@@ -35,9 +36,9 @@ class ReachName(enum.StrEnum):
 class LoginRequest(Request):
     """Log in, for a program; the pages have their own way."""
 
-    user: str = Field(max_length=256)
+    user: OneLine = Field(max_length=256)
     #: The realm that knows the user.
-    domain: str = Field(max_length=256)
+    domain: OneLine = Field(max_length=256)
     password: Secret
 
 
@@ -118,7 +119,7 @@ class ScopeRequest(Request):
     role: RoleName
     reach: ReachName = ReachName.INN
     #: The machine, the label or the folder; empty for the inn.
-    name: str = Field(default="", max_length=260)
+    name: OneLine = Field(default="", max_length=260)
 
     @model_validator(mode="after")
     def _named(self) -> ScopeRequest:

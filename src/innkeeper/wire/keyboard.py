@@ -9,11 +9,12 @@ from pydantic import Field
 
 from innkeeper.wire.messages import Message, Request, named
 from innkeeper.wire.states import MouseButton
+from innkeeper.wire.text import OneLine
 
 MouseButtonName = Annotated[MouseButton, *named(MouseButton)]
 
 #: Names a client's object, for exclusive access; whoever gives none is one session with all such.
-Session = Annotated[str, Field(max_length=64)]
+Session = Annotated[OneLine, Field(max_length=64)]
 
 
 class KeyAction(enum.StrEnum):

@@ -39,6 +39,7 @@ from innkeeper.wire.states import (
     Verdict,
     Weekday,
 )
+from innkeeper.wire.text import OneLine
 
 #: The documented interface's version that this service gives (``TaskService.HighestVersion``: 1.6).
 HIGHEST_VERSION = 0x00010006
@@ -367,7 +368,7 @@ class PrepareRequest(Request):
 class BookRequest(Request):
     """Book an update (``ScheduleTask``)."""
 
-    machine: str = Field(min_length=1, max_length=255)
+    machine: OneLine = Field(min_length=1, max_length=255)
     identifier: str = Field(min_length=1, max_length=255)
     label: str = Field(default="", max_length=255)
     #: Not before this; nothing for now.
@@ -494,9 +495,9 @@ class WindowRequest(Request):
 
     name: str = Field(max_length=100)
     #: Names or patterns of machines, such as ``web-*``; ``all`` for every machine.
-    machines: tuple[str, ...] = ("all",)
+    machines: tuple[OneLine, ...] = ("all",)
     #: The IANA name of its time zone.
-    zone: str = "UTC"
+    zone: OneLine = "UTC"
     #: The wall time in ``zone`` at which it opens.
     opens_at: dt.time
     duration_seconds: int = Field(ge=0, le=10**8)

@@ -12,6 +12,7 @@ from innkeeper import errors
 from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument, ServiceError
 from innkeeper.wire.descriptors import is_shortage, tell_shortage
 from innkeeper.wire.messages import Problem
+from innkeeper.wire.text import writable
 
 _log = structlog.get_logger(__name__)
 
@@ -61,20 +62,24 @@ def status_of(error: InnkeeperError) -> int:
 
 
 def problem_of(error: InnkeeperError) -> Problem:
-    """Return the problem details of an error, with all that it carries."""
+    """Return the problem details of an error, which can be written whatever the error carries."""
     kind = type(error).__name__
     carried = {name: value for name, value in vars(error).items() if name not in ("code", "advice")}
     return Problem(
         type=f"urn:innkeeper:error:{kind}",
         title=(type(error).__doc__ or kind).splitlines()[0],
         status=status_of(error),
-        detail=error.sentence,
+        detail=writable(error.sentence),
         error=kind,
         hresult=error.hresult,
         code=error.code.name,
-        advice=error.advice,
-        extra={name: value for name, value in carried.items() if isinstance(value, str | int)},
+        advice=writable(error.advice),
+        extra={name: _carried(value) for name, value in carried.items() if isinstance(value, str | int)},
     )
+
+
+def _carried(value: str | int) -> str | int:
+    return writable(value) if isinstance(value, str) else value
 
 
 def response_of(error: InnkeeperError, *, status: int | None = None) -> Response:

@@ -21,7 +21,7 @@ from innkeeper.errors import InnkeeperError, NotAuthenticated, NotPermitted
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Reach, Resource, Role
 from innkeeper.server.http.callers import CALLER
-from innkeeper.server.http.no_nul import refuse_nul_in_json
+from innkeeper.server.http.checked_text import check_json
 from innkeeper.server.identity.acts import is_act, is_reading, tell_refused, told
 from innkeeper.server.identity.sessions import refuse_forgery
 from innkeeper.server.identity.subjects import Kind, Subject, house_of, the_inn, unseen
@@ -46,7 +46,7 @@ class Need:
     async def passed(self, connection: HTTPConnection) -> AsyncIterator[None]:
         """Check and audit an act around a block of code."""
         # FastAPI has read the body before it asks what a route depends on; a stream nobody has read yet.
-        refuse_nul_in_json(getattr(connection, "_body", b""))
+        check_json(getattr(connection, "_body", b""))
         if not self.is_told(connection):
             await self.let_in(connection)
             yield

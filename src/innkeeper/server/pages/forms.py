@@ -9,7 +9,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
 from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
-from innkeeper.server.http.no_nul import refuse_nul_in_form
+from innkeeper.server.http.checked_text import check_form
 
 #: A form's fields, and the bytes of one of them.
 _MAX_FIELDS = 500
@@ -64,7 +64,7 @@ class Form:
 async def read_form(request: Request) -> Form:
     """Read a form that one of our own pages sent. Raises ``InvalidArgument`` for any other."""
     data = await request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
-    refuse_nul_in_form(value for _, value in data.multi_items())
+    check_form(value for _, value in data.multi_items())
     return Form(data)
 
 

@@ -18,8 +18,8 @@ from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Resource
 from innkeeper.server.http.body_limit import BodyLimit
 from innkeeper.server.http.callers import CALLER
+from innkeeper.server.http.checked_text import check_json
 from innkeeper.server.http.kept_slashes import with_slashes
-from innkeeper.server.http.no_nul import refuse_nul_in_json
 from innkeeper.server.http.problems import response_of
 from innkeeper.server.identity.acts import is_act, tell_refused
 from innkeeper.server.identity.needs import Need, caller_of, declared_in, refuse
@@ -78,7 +78,7 @@ class Relay:
             await gather(self._app, self._neighbours, gathered, caller, scope, receive, send)
             return
         request = await _Request.read(scope, receive)
-        refuse_nul_in_json(request.body)
+        check_json(request.body)
         place = await self._place(found, request)
         if place is None:
             await self._app(scope, request.receive, send)
