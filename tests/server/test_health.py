@@ -41,7 +41,14 @@ async def test_health_names_each_loop_of_the_service(house: House) -> None:
     """The trigger agent, the scheduler and the others, all of them well."""
     health = await get_health(house)
     names = {loop.name for loop in health.loops}
-    assert {"trigger agent", "scheduler", "guest initialiser", "history retention", "undo watch"} <= names
+    assert {
+        "trigger agent",
+        "scheduler",
+        "guest initialiser",
+        "history retention",
+        "undo watch",
+        "watch over runs",
+    } <= names
     assert health.ok
     assert await _readyz(house) == (200, "ready\n")
 

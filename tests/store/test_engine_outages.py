@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from dbos import DBOS
 
 from innkeeper.store.engine import DbosEngine
 from innkeeper.tasks.ports import Steps
+from innkeeper.tasks.supervision import Loops
 from innkeeper.wire.events import Json
 from tests.store.clusters import Cluster
 
@@ -73,7 +74,8 @@ async def test_a_run_that_its_process_has_lost_goes_on(
 ) -> None:
     """Its journal failed after a step: the watch finds the run, which goes on from that step's record."""
     walks = Walks(steps=3)
-    engine = DbosEngine(tmp_path / "runs.sqlite", server="one", watch=dt.timedelta(seconds=0.2))
+    loops = Loops()
+    engine = DbosEngine(tmp_path / "runs.sqlite", server="one", watch=dt.timedelta(seconds=0.2), loops=loops)
     engine.register("walk", walks.body)
     await engine.launch()
     run_step, failures = DBOS.run_step_async, [OSError("No space left on device")]
@@ -85,8 +87,23 @@ async def test_a_run_that_its_process_has_lost_goes_on(
         return result
 
     monkeypatch.setattr(DBOS, "run_step_async", fail_once)
+    monkeypatch.setattr(DBOS, "list_workflows", _fail_once_in(DBOS.list_workflows))
     await engine.start("run", "walk", {})
+    while not loops.failing:  # it is shown that a look has failed, and the next ones are made
+        await asyncio.sleep(0.01)
     await walks.until(engine)
     await engine.close()
     assert failures == []
+    assert loops.health == []
     assert walks.done == {("run", 0): 1, ("run", 1): 1, ("run", 2): 1}
+
+
+def _fail_once_in(look: Callable[..., Any]) -> Callable[..., Any]:
+    errors = [OSError("disk I/O error")]
+
+    def looked(**wanted: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return look(**wanted)
+
+    return looked

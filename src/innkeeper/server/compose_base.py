@@ -85,6 +85,7 @@ async def lay_foundations(
         lease=dt.timedelta(seconds=settings.lease_seconds),
         events=settings.database_events,
         during=extending_start,
+        loops=loops,
     )
     opened.push_async_exit(_closing(store))
     events = _events(store, loops, opened)

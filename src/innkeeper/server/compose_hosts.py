@@ -130,6 +130,7 @@ async def _libvirt(foundations: Foundations, name: str, uri: str) -> Host:
         exports=foundations.exports,
         fence=fence,
         known_id=await asyncio.to_thread(met_id, state_dir, uri),
+        loops=foundations.loops,
     )
     _bind(fence, hypervisor)
     foundations.opened.push_async_callback(hypervisor.connection.close)

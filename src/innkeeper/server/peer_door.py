@@ -70,8 +70,8 @@ async def peer_door(house: House, app: ASGIApp) -> AsyncIterator[None]:
         TIMEOUT_SECONDS,
         goodbye_seconds=_GOODBYE_SECONDS,
     )
-    serving = asyncio.create_task(server.serve(), name="peer door")
-    renewing = asyncio.create_task(_renew(credentials), name="certificate of the peer door")
+    serving = house.loops.start("peer door", server.serve)
+    renewing = house.loops.start("certificate of the peer door", lambda: _renew(credentials))
     try:
         seen_as = await house.neighbours.seen_as()
         announced = house.settings.peer_address or _reached_at(address, listening, seen_as)
@@ -81,16 +81,16 @@ async def peer_door(house: House, app: ASGIApp) -> AsyncIterator[None]:
     finally:
         renewing.cancel()
         server.should_exit = True
+        if not server.started:  # it waits for its next start
+            serving.cancel()
         await asyncio.gather(serving, renewing, return_exceptions=True)
 
 
 async def _renew(credentials: Credentials) -> None:
+    """Renew the certificate at once, so that a failure is mended by the next start of this loop."""
     while True:
+        await asyncio.to_thread(credentials.renew)
         await asyncio.sleep(RENEW_SECONDS)
-        try:
-            await asyncio.to_thread(credentials.renew)
-        except OSError as error:
-            _log.error("peer_certificate_not_renewed", error=str(error))
 
 
 def _reached_at(address: Address, listening: socket.socket, seen_as: str) -> str:

@@ -90,7 +90,7 @@ async def _serve(settings: Settings) -> None:
                 async with peer_door(house, app):
                     with _stopping(servers, house):
                         _tell_ready(settings, remotes)
-                        giving_back = asyncio.create_task(_give_back(), name="give memory back")
+                        giving_back = house.loops.start("give memory back", _give_back)
                         try:
                             await asyncio.gather(*(server.serve() for server in servers))
                         finally:
@@ -125,7 +125,7 @@ def _stopping(servers: Sequence[uvicorn.Server], house: House) -> Iterator[None]
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    replaced = loop.create_task(_when_replaced(house, stop), name="end when replaced")
+    replaced = house.loops.start("end when replaced", lambda: _when_replaced(house, stop))
     try:
         yield
     finally:

@@ -32,6 +32,7 @@ from innkeeper.store.run import Parked, Run
 from innkeeper.store.sqlite import Synchronous, prepare_file, sqlite_engine
 from innkeeper.tasks.outcome import Record, attempt, traceback_of
 from innkeeper.tasks.ports import Body, MayCarry, any_host
+from innkeeper.tasks.supervision import Loops
 from innkeeper.tasks.unjournalled_steps import UnjournalledSteps
 from innkeeper.wire.events import Json
 
@@ -77,13 +78,18 @@ class DbosEngine:
         server: str,
         incarnation: str | None = None,
         watch: dt.timedelta = _WATCH,
+        loops: Loops | None = None,
     ) -> None:
-        """``server`` is the server's id, the same in every life; ``incarnation`` begins with it."""
+        """``server`` is the server's id, the same in every life; ``incarnation`` begins with it.
+
+        ``loops`` supervises the watch over runs.
+        """
         self._database = database
         self._server = server
         self._incarnation = incarnation or new_incarnation(server)
         self._queue = f"srv-{server}"
         self._watch_interval = watch
+        self._loops = loops or Loops()
         self._may_carry: MayCarry = any_host
         self._watching: asyncio.Task[None] | None = None
         self._bodies: dict[str, Body] = {}
@@ -115,7 +121,7 @@ class DbosEngine:
         self._may_carry = may_carry
         self._journal = await self._in_thread(self._launch)
         await self._take_up(lambda run: _carried_by(run, self._server) and self._may_take(_host_of(run)))
-        self._watching = asyncio.create_task(self._watch(), name="watch over runs")
+        self._watching = self._loops.start("watch over runs", self._watch)
 
     async def close(self) -> None:
         """Stop taking steps; unfinished runs go on at the next launch."""
@@ -220,10 +226,7 @@ class DbosEngine:
         suspects: set[str] = set()
         while True:
             await asyncio.sleep(self._watch_interval.total_seconds())
-            try:
-                suspects = await self._look_for_lost(suspects)
-            except Exception as exc:  # the next look does it; a database that is away must not end the watch
-                _log.warning("engine.watch_failed", error=str(exc))
+            suspects = await self._look_for_lost(suspects)
 
     async def _look_for_lost(self, suspects: set[str]) -> set[str]:
         """Take up the runs found lost for the second time; returns those found for the first."""

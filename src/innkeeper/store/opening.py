@@ -40,6 +40,7 @@ from innkeeper.store.servers import Servers
 from innkeeper.store.task_store import SqlTaskStore
 from innkeeper.store.window_store import SqlWindowStore
 from innkeeper.tasks import patience
+from innkeeper.tasks.supervision import Loops
 from innkeeper.wire.version import VERSION
 
 _log = structlog.get_logger(__name__)
@@ -116,13 +117,14 @@ async def open_store(
     lease: dt.timedelta = LEASE_TTL,
     events: str | None = None,
     during: During = _nothing_during,
+    loops: Loops | None = None,
 ) -> Store:
     """Open the database at ``url`` as ``server``; its tables are made or brought up to date.
 
     ``home`` names the state directory, where this process alone has it open; ``lease`` is how long the name
     and hosts stay with a server that shows no sign of life. ``during`` surrounds the opening, which
     lasts as long as the database is away. ``events`` is the address at which events of others are heard,
-    where that is another than ``url``.
+    where that is another than ``url``; ``loops`` supervises what goes on for ever.
 
     ``url`` is ``sqlite:////path/to/innkeeper.sqlite``, beside which the runs get a file of their own, or
     ``postgresql://user:password@host/name``, which several servers may share under different names.
@@ -164,7 +166,7 @@ async def open_store(
         leases=Leases(database, ttl=lease),
         server=own,
         outbox=SqlOutbox(database, to_listen_at),
-        engine=DbosEngine(_journal(database.url), server=own.id, incarnation=own.executor_id),
+        engine=DbosEngine(_journal(database.url), server=own.id, incarnation=own.executor_id, loops=loops),
     )
 
 

@@ -28,6 +28,7 @@ from innkeeper.hypervisor.libvirt.states import SavedImage
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.exports import DiskExports
+from innkeeper.tasks.supervision import Loops
 
 _log = structlog.get_logger()
 
@@ -43,19 +44,27 @@ class ExportedDisks:
     """The VHDs that one host's machines reach by exports."""
 
     def __init__(
-        self, uri: HostUri, connection: Connection, domains: Domains, exports: DiskExports | None
+        self,
+        uri: HostUri,
+        connection: Connection,
+        domains: Domains,
+        exports: DiskExports | None,
+        loops: Loops | None = None,
     ) -> None:
         self._uri = uri
         self._connection = connection
         self._domains = domains
         self._exports = exports if uri.is_local and not uri.is_test else None
+        self._loops = loops or Loops()
         self._keeping: asyncio.Task[None] | None = None
+        #: Until when the machines on an image are woken, by its path.
+        self._woken_until: dict[str, float] = {}
 
     async def open(self) -> None:
         """Start again what was killed meanwhile, and see from now on that nothing stays so."""
         if self._exports is not None:
             await self._exports.revive()
-            self._keeping = asyncio.create_task(self._keep(self._exports), name="exports of disks")
+            self._keeping = self._loops.start("exports of disks", self._keep)
 
     async def close(self) -> None:
         """Stop watching the exports, which go on by themselves."""
@@ -159,20 +168,22 @@ class ExportedDisks:
             definitions.append(Definition.parse(domain.managedSaveGetXMLDesc(0)))
         return {path: None for each in definitions for path in _exported(each)}
 
-    async def _keep(self, exports: DiskExports) -> None:
+    async def _keep(self) -> None:
         """Start killed exports again, and wake the machines that have stopped for want of them."""
-        woken_until: dict[str, float] = {}
         while True:
             await asyncio.sleep(_KEEP_SECONDS)
-            now = time.monotonic()
             try:
-                for path in await exports.revive():
-                    woken_until[path] = now + _WAKE_SECONDS
-                woken_until = {path: until for path, until in woken_until.items() if until > now}
-                if woken_until:
-                    await self._wake(tuple(woken_until))
+                await self._revive()
             except InnkeeperError as error:
                 _log.warning("exports.not_kept", error=str(error))
+
+    async def _revive(self) -> None:
+        now = time.monotonic()
+        for path in await self._given().revive():
+            self._woken_until[path] = now + _WAKE_SECONDS
+        self._woken_until = {path: until for path, until in self._woken_until.items() if until > now}
+        if self._woken_until:
+            await self._wake(tuple(self._woken_until))
 
     async def _wake(self, paths: Collection[str]) -> None:
         await self._connection.command(lambda connect: _wake(connect, paths), "wake machines", again=True)

@@ -49,6 +49,7 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.image_files import ImageFiles
 from innkeeper.machines.ports.image_maker import ImageMaker
 from innkeeper.servers.fence import OPEN, Fence
+from innkeeper.tasks.supervision import Loops
 from innkeeper.wire.events import Publish
 
 
@@ -61,12 +62,13 @@ def libvirt_host(
     exports: DiskExports | None = None,
     fence: Fence = OPEN,
     known_id: str = "",
+    loops: Loops | None = None,
 ) -> Host:
     """Make a host that libvirt manages; it is yet to be opened.
 
     ``state_directory`` is where the answer of the KVM probe is remembered, and which hosts were met;
     ``exports`` offers VHDs; ``fence`` stands before each act on the host; ``known_id`` is the id that it had
-    when it was met (``met_id``).
+    when it was met (``met_id``); ``loops`` supervises what goes on for ever.
     """
     where = HostUri.parse(uri)
     identity = LibvirtIdentity(where, state_directory, known=known_id)
@@ -84,7 +86,7 @@ def libvirt_host(
         on_lost=watch.lost,
     )
     domains, store = Domains(name, where, identity), Images(where)
-    exported = ExportedDisks(where, connection, domains, exports)
+    exported = ExportedDisks(where, connection, domains, exports, loops)
     undo_definitions = UndoDefinitions(domains, store, exported)
     storages = Storages(where, store)
     chains = DescribedChains(where, store, storages, exported)

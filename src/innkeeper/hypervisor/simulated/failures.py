@@ -14,6 +14,7 @@ import structlog
 
 from innkeeper.errors import ErrorCode, HypervisorError
 from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.supervision import Loops
 from innkeeper.wire.events import Event, EventKind, Publish
 
 _log = structlog.get_logger()
@@ -96,7 +97,7 @@ class Failures:
         if self._file is None or self._looking is not None:
             return
         await self._look()
-        self._looking = asyncio.get_running_loop().create_task(self._watch(), name="failures of hosts")
+        self._looking = Loops().start("failures of hosts", self._watch)
 
     async def close(self) -> None:
         """Look no more."""

@@ -7,10 +7,17 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
+import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from innkeeper.tasks.outcome import traceback_of
+
+_log = structlog.get_logger(__name__)
 
 #: How often it is asked whether they still are, in seconds.
 LOOK_SECONDS: Final = 10.0
+#: For so long a request goes on whose caller cannot be looked up for some fault, in seconds.
+UNKNOWN_SECONDS: Final = 30.0
 
 
 class Revocations:
@@ -42,8 +49,10 @@ class RevocableRequest:
         is_still: Callable[[], Awaitable[bool]],
         revocations: Revocations,
         look_seconds: float = LOOK_SECONDS,
+        unknown_seconds: float = UNKNOWN_SECONDS,
     ) -> None:
         self._is_still = is_still
+        self._unknown_seconds = unknown_seconds
         self._revocations = revocations
         self._look_seconds = look_seconds
         self._look_now = asyncio.Event()
@@ -85,10 +94,20 @@ class RevocableRequest:
                 each.cancel()
 
     async def _watch(self, request: asyncio.Task[object]) -> None:
+        """End the request once its caller may no longer make it, or nobody could find that out for long."""
+        loop = asyncio.get_running_loop()
+        known_at = loop.time()
         while True:
             self._look_now.clear()
-            if not await self._is_still():
-                break
+            try:
+                async with asyncio.timeout(self._unknown_seconds):
+                    if not await self._is_still():
+                        break
+                known_at = loop.time()
+            except Exception as exc:  # whatever it is, it must not let the caller go on for ever
+                _log.error("caller_not_looked_up", traceback=traceback_of(exc))
+                if loop.time() - known_at >= self._unknown_seconds:
+                    break
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._look_now.wait(), self._look_seconds)
         self._over = True
