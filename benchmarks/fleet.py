@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--shared", action="store_true", help="servers in pairs have the same hosts")
     parser.add_argument("--lease-seconds", type=float, default=30.0, help="real")
     parser.add_argument("--slots", type=int, default=4)
+    parser.add_argument("--window-hours", type=float, default=12.0, help="simulated")
     parser.add_argument("--wrapper", default="", help="a program that runs each server, such as a profiler")
     given = vars(parser.parse_args())
     plan = Plan(**{**given, "wrapper": tuple(given["wrapper"].split())})

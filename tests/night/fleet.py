@@ -85,7 +85,10 @@ class Outcome:
     outside: int
     #: Machines on which an update was done twice.
     doubled: int
-    #: Bookings without a verdict, machines in another state than before, and undo disks left over.
+    #: Bookings that still wait: the window had no room for them.
+    waiting: int
+    #: Updates that were begun and have no verdict, machines in another state than before, and undo disks left
+    #: over.
     lost: int
     #: Acts on a host by a server that did not own it.
     overlaps: int
@@ -206,13 +209,14 @@ class FleetNight:
                     peer.end(signal.SIGTERM)
         ledger = [*self._lines("ledger")]
         started = [line for line in ledger if line["doing"] == f"update {_IDENTIFIER}"]
-        verdicts = self._verdicts()
+        verdicts, waiting = self._verdicts(), self._waiting()
         return Outcome(
             machines=len(states),
             verdicts=verdicts,
             outside=sum(not opens <= float(str(line["at"])) < closes for line in started),
             doubled=self._doubled(),
-            lost=lost + verdicts.get("none", 0),
+            waiting=waiting,
+            lost=lost + verdicts.get("none", 0) - waiting,
             overlaps=sum(1 for _ in self._lines("overlaps")),
             handovers=handovers,
             kills=self._kills,
@@ -315,6 +319,11 @@ class FleetNight:
         query = "select coalesce(verdict, 'none'), count(*) from bookings group by 1"
         with self._engine.connect() as connection:
             return {str(verdict): int(count) for verdict, count in connection.exec_driver_sql(query)}
+
+    def _waiting(self) -> int:
+        query = "select count(*) from bookings where verdict is null and task_id is null"
+        with self._engine.connect() as connection:
+            return int(connection.scalar(sa.text(query)) or 0)
 
     def _cpu(self) -> float:
         return sum(peer.cpu_seconds for peer in self.peers)
