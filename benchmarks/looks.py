@@ -209,7 +209,7 @@ async def _look(directory: Path, opens: int) -> str:
         publish=publish,
         policy=policy,
         # The look weighs all that might start, and starts none: they wait for the next change.
-        may_begin=lambda host: False,
+        hindrance=lambda host: "It only weighs.",
     )
     titles = {machine.key: machine.title for machine in await machines.list()}
     await bookings.book_many(titles, label="Security", identifier="u", booked_by="ana")

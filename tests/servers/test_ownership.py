@@ -205,14 +205,14 @@ async def test_a_stand_in_gives_the_host_back_when_nothing_is_in_flight(database
     """To the server that has the better right to it, once that one lives; nothing new begins meanwhile."""
     stand_in, preferred = await peer(database, "stand-in"), await peer(database, "preferred")
     await stand_in.own("h1", stand_in=True)
-    assert stand_in.ownership.may_begin("h1")
+    assert not stand_in.ownership.hindrance("h1")
     returning = preferred.add("h1")
     with pytest.raises(HostElsewhere):
         await returning.claim("h1")
     stand_in.in_flight = 1
     await hand_over(stand_in, preferred)
     assert stand_in.ownership.owns("h1")
-    assert not stand_in.ownership.may_begin("h1")
+    assert "h1 goes to another server" in stand_in.ownership.hindrance("h1")
     stand_in.in_flight = 0
     await stand_in.ownership.look()
     assert not stand_in.ownership.owns("h1")
@@ -235,10 +235,13 @@ async def test_a_drained_server_hands_over_what_another_can_take(database: Datab
     await cellar.ownership.look()
     assert cellar.ownership.owns("shared")
     assert attic.ownership.owns("alone")
-    assert not attic.ownership.may_begin("alone")
+    assert attic.ownership.hindrance("alone") == (
+        "The server attic is drained: nothing new begins on the host alone until another server takes it, "
+        "or attic joins again (innkeeper server join attic)."
+    )
     await Servers(database).set_state(attic.ownership.server.id, ServerState.SERVING)
     await attic.ownership.look()
-    assert attic.ownership.may_begin("alone")
+    assert not attic.ownership.hindrance("alone")
     assert cellar.ownership.owns("shared")
 
 
@@ -294,7 +297,7 @@ async def test_a_stand_in_goes_on_while_whoever_should_have_the_host_does_not_op
     with pytest.raises(HostElsewhere):
         await returning.claim("h1")
     await hand_over(stand_in, preferred)
-    assert stand_in.ownership.may_begin("h1")
+    assert not stand_in.ownership.hindrance("h1")
 
 
 async def test_a_retired_server_that_lives_stops_at_its_next_look(database: Database) -> None:

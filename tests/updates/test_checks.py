@@ -416,6 +416,21 @@ async def test_a_night_promises_nothing_that_the_last_check_denied(inn: Inn) -> 
     assert refused.reason.endswith("innkeeper machine set web-1 --undo-exclude vdb")
 
 
+async def test_a_check_says_why_nothing_begins_on_its_host(inn: Inn) -> None:
+    """As long as that is so, whenever the machine was looked at; it is no machine that is busy."""
+    sentence = ["The server attic is drained."]
+    checks = Checks(
+        machines=inn.machines, agents=inn.agents, policy=inn.policy, clock=inn.clock,
+        hindrance=lambda _host: sentence[0],
+    )  # fmt: skip
+    await inn.add(MachineState.TURNED_OFF)
+    for check in (await checks.one("web-1"), *(await checks.all()).machines):
+        (obstacle,) = check.obstacles
+        assert (str(obstacle.error), obstacle.error.code) == (sentence[0], ErrorCode.ERROR_NOT_READY)
+    sentence[0] = ""
+    assert (await checks.one("web-1")).can_be_maintained
+
+
 async def test_what_a_run_would_wait_for_or_cannot_bring_back_is_remarked(inn: Inn) -> None:
     """A backup of a running machine, and a machine without disks: neither is in the way."""
     machine = await inn.add(MachineState.RUNNING)

@@ -48,6 +48,8 @@ class Night(Inn):
     def __init__(self, directory: Path, policy: Policy | None = None) -> None:
         super().__init__(directory, policy)
         self.windows = Windows(MemoryWindowStore(), Places())
+        #: Why nothing new may begin on the host.
+        self.hindrance = ""
 
     async def open_night(self, *windows: Window) -> None:
         """Start the service, and its trigger agent."""
@@ -63,6 +65,7 @@ class Night(Inn):
             clock=self.clock,
             publish=self.publish,
             policy=self.policy,
+            hindrance=lambda _host: self.hindrance,
         )
         self.hearers.append(self.trigger.on_event)
 
@@ -211,6 +214,30 @@ async def test_a_booking_whose_time_has_passed_ends_with_its_last_reason(night: 
     booking = await night.bookings.get("web-1", "u")
     assert booking.verdict is Verdict.NOT_STARTED
     assert Why.NO_CHANCE.value in booking.reason
+
+
+async def test_a_booking_on_a_host_where_nothing_begins_says_why(night: Night) -> None:
+    """Its server is drained: the night promises nothing, and once it has joined again the update starts."""
+    night.hindrance = "The server attic is drained."
+    await night.add(MachineState.RUNNING)
+    await night.add(MachineState.RUNNING, name="web-2")
+    await night.book_update()
+    end = night.clock.now() + dt.timedelta(hours=2.5)
+    await night.bookings.book("web-2", label="l", identifier="u", end=end, booked_by="ana")
+    async with night.triggered():
+        await night.until(2.1)
+        booking = await night.booking_of("web-1")
+        assert (booking.reason, booking.next_chance, booking.has_started) == (night.hindrance, None, False)
+        entry = (await night.trigger.tonight()).entries[0]
+        assert (entry.fits, entry.start, entry.reason) == (False, None, night.hindrance)
+        await night.until(2.6)
+        expired = await night.bookings.get("web-2", "u")
+        assert (expired.verdict, expired.reason) == (
+            Verdict.NOT_STARTED, f"{Why.EXPIRED.value} {night.hindrance}"
+        )  # fmt: skip
+        night.hindrance = ""
+        await night.until(2.9)
+        assert (await night.booking_of("web-1")).has_started
 
 
 async def test_a_guest_books_for_itself_but_not_without_bounds(night: Night) -> None:

@@ -57,13 +57,14 @@ from innkeeper.tasks.task import TaskFilter
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
 from innkeeper.updates.checks import Checks
+from innkeeper.updates.ports import unhindered
 from innkeeper.updates.preparations import Preparations
 from innkeeper.updates.reboots import RebootWatch
 from innkeeper.updates.reconciler import Reconciler
 from innkeeper.updates.reports import Reports, run_has_merged
 from innkeeper.updates.run import UpdateRuns
 from innkeeper.updates.stuck_bookings import settle_stuck_bookings
-from innkeeper.updates.trigger import TriggerAgent, anywhere
+from innkeeper.updates.trigger import TriggerAgent
 from innkeeper.updates.windows import Windows
 
 
@@ -183,8 +184,9 @@ async def _house(
         store.windows, machines.places, None if neighbours is None else neighbours.entry_of_machine
     )
     ownership = foundations.ownership
+    hindrance = ownership.hindrance if ownership is not None else unhindered
     trigger = TriggerAgent(
-        may_begin=ownership.may_begin if ownership is not None else anywhere,
+        hindrance=hindrance,
         tasks=tasks,
         machines=machines,
         bookings=bookings,
@@ -196,7 +198,9 @@ async def _house(
     )
     foundations.events.subscribe_to_others(trigger.on_event_elsewhere)
     agents = await compose_agents(foundations, machines, hypervisors, trigger)
-    checks = Checks(machines=machines, agents=agents, policy=policy, clock=foundations.clock)
+    checks = Checks(
+        machines=machines, agents=agents, policy=policy, clock=foundations.clock, hindrance=hindrance
+    )
     board = Board(
         machines=machines,
         agents=agents,

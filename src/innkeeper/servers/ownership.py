@@ -138,14 +138,19 @@ class Ownership:
         fence = self._by_name.get(name)
         return fence is not None and bool(fence.host_id)
 
-    def may_begin(self, name: str) -> bool:
-        """Whether new work may begin on the host of this name: not where it is handed over, nor drained."""
+    def hindrance(self, name: str) -> str:
+        """Why nothing new may begin on the host of this name, in a sentence; empty where it may."""
         fence = self._by_name.get(name)
+        if fence is None or not fence.is_open:
+            return f"This server does not look after the host {name} now."
+        if fence.is_leaving:
+            return f"The host {name} goes to another server, which begins what waits."
+        if self._state is ServerState.SERVING:
+            return ""
+        server = self.server.name
         return (
-            self._state is ServerState.SERVING
-            and fence is not None
-            and fence.is_open
-            and not fence.is_leaving
+            f"The server {server} is drained: nothing new begins on the host {name} until another server "
+            f"takes it, or {server} joins again (innkeeper server join {server})."
         )
 
     # Commands

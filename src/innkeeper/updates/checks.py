@@ -19,6 +19,7 @@ from innkeeper.errors import (
     InnkeeperError,
     MachineError,
     MachineNotFound,
+    ServiceError,
 )
 from innkeeper.machines.machine import OFF, Machine, MachineState
 from innkeeper.machines.ports.host import Host
@@ -34,6 +35,7 @@ from innkeeper.tasks.waiting import Outrun, Signal, unless
 from innkeeper.updates.admission import admission, refuse_busy, refuse_silent_agent
 from innkeeper.updates.nights import Night, NightEntry
 from innkeeper.updates.policy import Policy
+from innkeeper.updates.ports import Hindrance, unhindered
 from innkeeper.wire.checks import DiskUndo
 from innkeeper.wire.events import Event, EventGroup, EventKind
 from innkeeper.wire.states import GuestWay, RollBack
@@ -119,6 +121,7 @@ class Checks:
         policy: Policy,
         clock: Clock,
         pace: Clock | None = None,
+        hindrance: Hindrance = unhindered,
     ) -> None:
         """``pace`` is the clock of time-outs and of looking again: a simulated night has a quick one."""
         self._machines = machines
@@ -126,6 +129,7 @@ class Checks:
         self._policy = policy
         self._clock = clock
         self._pace = pace or SystemClock()
+        self._hindrance = hindrance
         self._last: dict[str, Check] = {}
         self._looking: asyncio.Task[Checked] | None = None
         self._changed: set[str] = set()
@@ -140,13 +144,14 @@ class Checks:
     async def one(self, name: str) -> Check:
         """Look at one machine, whatever the case of its letters. Raises ``MachineNotFound``."""
         machine = await self._machines.get(name)
-        return await self._within(self._machines.hosts[machine.host], machine)
+        return self._hindered(await self._within(self._machines.hosts[machine.host], machine))
 
     async def all(self) -> Checked:
         """Look at all machines, hosts side by side; who asks meanwhile shares the answer."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_at_all(), name="machine checks")
-        return await asyncio.shield(self._looking)
+        found = await asyncio.shield(self._looking)
+        return dataclasses.replace(found, machines=tuple(map(self._hindered, found.machines)))
 
     def last(self, key: str) -> Check | None:
         """What was found when the machine was last looked at; ``None`` where it has not been yet."""
@@ -158,6 +163,14 @@ class Checks:
         return dataclasses.replace(
             night, entries=tuple(sorted(entries, key=lambda entry: entry.start is None))
         )
+
+    def _hindered(self, check: Check) -> Check:
+        """The check, with what keeps its host from beginning anything at this moment."""
+        sentence = self._hindrance(check.host)
+        if not sentence:
+            return check
+        error = ServiceError(sentence, code=ErrorCode.ERROR_NOT_READY)
+        return dataclasses.replace(check, obstacles=(*check.obstacles, Obstacle(target="", error=error)))
 
     def _judged(self, entry: NightEntry) -> NightEntry:
         check = self.last(entry.key)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Protocol
 
 from innkeeper.channels.ports import UpdateStatus
 from innkeeper.updates.booking import Booking, BookingCommand, BookingVersion, Place, Report, Verdict
 from innkeeper.updates.window import Window
+
+#: Why nothing new may begin on the host of a name, in a sentence; empty where it may.
+Hindrance = Callable[[str], str]
+
+
+def unhindered(host: str) -> str:
+    """Admit every host: for a server that shares none."""
+    return ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,7 +28,7 @@ from innkeeper.updates.outlook import Lookout, Outlook
 from innkeeper.updates.placement import Host, InFlight, Placement, Why
 from innkeeper.updates.planner import plan
 from innkeeper.updates.policy import Policy
-from innkeeper.updates.ports import ReportStore
+from innkeeper.updates.ports import Hindrance, ReportStore, unhindered
 from innkeeper.updates.put_off import PutOffs
 from innkeeper.updates.reasons import Reasons
 from innkeeper.updates.reconciler import Reconciler
@@ -42,11 +42,6 @@ _log = structlog.get_logger(__name__)
 NIGHT = dt.timedelta(hours=24)
 #: The name under which everything is read, among those of hosts.
 _EVERYTHING = "\0"
-
-
-def anywhere(host: str) -> bool:
-    """Admit every host: for a server that shares none."""
-    return True
 
 
 class TriggerAgent:
@@ -67,10 +62,9 @@ class TriggerAgent:
         clock: Clock,
         publish: Publish,
         policy: Policy,
-        may_begin: Callable[[str], bool] = anywhere,
+        hindrance: Hindrance = unhindered,
     ) -> None:
-        """``may_begin`` says by a host's name whether anything new may begin there now."""
-        self._may_begin = may_begin
+        self._hindrance = hindrance
         self._tasks = tasks
         self._machines = machines
         self._bookings = bookings
@@ -100,8 +94,8 @@ class TriggerAgent:
         self._woken = Signal()
         #: How often each waiting booking was passed over, by host; a restart forgives that.
         self._skips: dict[str, dict[Key, int]] = {}
-        #: What stopped those that might have started, by host.
-        self._stopped: dict[str, dict[Key, Why]] = {}
+        #: What stopped those that might have started, by host, in sentences.
+        self._stopped: dict[str, dict[Key, str]] = {}
         #: The hosts that had no slot free for any of theirs.
         self._full: set[str] = set()
         #: When each host is to be looked at though nothing has changed.
@@ -154,21 +148,30 @@ class TriggerAgent:
         return [self._with_reason(booking) for booking in explained]
 
     def _with_reason(self, booking: Booking) -> Booking:
-        """The booking; one that might start, and was refused, with why, and when it is tried again."""
-        reason = self._put_offs.reason(booking) if booking.is_waiting and not booking.reason else ""
+        """The booking; one that might start, and does not, with why, and when it is tried again."""
+        if not booking.is_waiting or booking.reason:
+            return booking
+        if hindrance := self._hindrance_on(self._roster.host_of(booking.of)):
+            return dataclasses.replace(booking, reason=hindrance)
+        reason = self._put_offs.reason(booking)
         if not reason:
             return booking
         return dataclasses.replace(booking, reason=reason, next_chance=self._put_offs.until(booking))
 
     def _put_off(self, outlook: Outlook, placement: Placement) -> NightEntry:
-        """The place of a booking in the night: none, where its start was refused until now."""
+        """The place of a booking in the night: none, where its start was refused until now, or its host's."""
         entry = _entry(outlook, placement)
         booking = outlook.bookings[placement.candidate.key]
-        reason = self._put_offs.reason(booking)
+        hindrance = self._hindrance_on(entry.host)
+        reason = hindrance or self._put_offs.reason(booking)
         if not entry.fits or not reason:
             return entry
-        again = self._put_offs.until(booking)
+        again = None if hindrance else self._put_offs.until(booking)
         return dataclasses.replace(entry, fits=False, start=None, end=None, reason=reason, next_chance=again)
+
+    def _hindrance_on(self, host: str) -> str:
+        """Why nothing new may begin on one of the hosts here; of others their servers say it."""
+        return self._hindrance(host) if host in self._machines.hosts else ""
 
     async def hear(self, machine: str, message: GuestMessage) -> None:
         """Take what a guest tells by itself: bookings are booked, bounded; the rest is not for us.
@@ -267,7 +270,8 @@ class TriggerAgent:
 
     async def _fill(self, host: str, found: Ripe, in_flight: Sequence[InFlight], now: dt.datetime) -> bool:
         """Start what fits; returns whether any is left that might start when there is room."""
-        if not self._may_begin(host):
+        if hindrance := self._hindrance(host):
+            self._stopped[host] = {each.key: hindrance for each in found.candidates}
             return True
         carrier = await self._lookout.carrier(host)
         if carrier is None:
@@ -290,7 +294,7 @@ class TriggerAgent:
         skips = {key: count for key, count in self._skips.get(host, {}).items() if self._roster.has(key)}
         skips |= {p.candidate.key: p.skips for p in placements if p.skips}
         self._skips[host] = skips
-        self._stopped[host] = {p.candidate.key: p.why for p in placements if p.why is not Why.STARTS}
+        self._stopped[host] = {p.candidate.key: p.reason for p in placements}
 
     def _all_skips(self) -> dict[Key, int]:
         return {key: count for skips in self._skips.values() for key, count in skips.items()}
@@ -404,8 +408,8 @@ class TriggerAgent:
             policy=self._policy,
         )
         key = booking.of, booking.identifier
-        stopped = Why.NO_SLOT if host in self._full else self._stopped.get(host, {}).get(key)
-        return placement.reason or ("" if stopped is None else stopped.value)
+        stopped = Why.NO_SLOT.value if host in self._full else self._stopped.get(host, {}).get(key, "")
+        return placement.reason or stopped
 
     async def _delete_for_guest(self, machine: str, identifier: str) -> None:
         await self._bookings.delete_for_guest(machine, identifier)
