@@ -17,7 +17,7 @@ from innkeeper.errors import StoreAway
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import open_house
 from innkeeper.server.compose_base import Overrides
-from innkeeper.server.fake_time import simulated_clock
+from innkeeper.server.fake_time import simulated_time
 from innkeeper.server.house import House
 from innkeeper.server.http.problems import response_of
 from innkeeper.server.settings import FakeSettings, Settings
@@ -43,8 +43,8 @@ async def night(directory: Path, url: sa.URL) -> AsyncIterator[House]:
         fake=FakeSettings(machines=MACHINES, speed=60),
     )
     # A file is made: not on the event loop.
-    clock = await asyncio.to_thread(simulated_clock, directory / "clock.json", 60, dt.datetime.now(dt.UTC))
-    async with open_house(settings, Overrides(clock=clock)) as house:
+    time = await asyncio.to_thread(simulated_time, directory / "clock.json", 60, dt.datetime.now(dt.UTC))
+    async with open_house(settings, Overrides(clock=time.clock)) as house:
         await house.windows.add(
             Window(
                 name="always",

@@ -18,7 +18,7 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.server.events.bus import EventBus
 from innkeeper.server.events.log import MemoryLog
 from innkeeper.server.events.shared import SharedLog
-from innkeeper.server.fake_time import simulated_clock
+from innkeeper.server.fake_time import simulated_time
 from innkeeper.server.home import claim_home
 from innkeeper.server.metrics import Metrics
 from innkeeper.server.notify import extending_start
@@ -74,7 +74,7 @@ async def lay_foundations(
 
     Raises ``InnkeeperError`` where another service has the directory, or the store cannot be opened.
     """
-    clock = overrides.clock or _clock(settings)
+    clock = overrides.clock or _clock(settings, opened)
     home = await asyncio.to_thread(claim_home, settings.state_dir)
     opened.callback(home.close)
     loops = Loops(clock)
@@ -146,11 +146,13 @@ def _ownership(store: Store, settings: Settings) -> Ownership:
     return ownership
 
 
-def _clock(settings: Settings) -> Clock:
+def _clock(settings: Settings, opened: contextlib.AsyncExitStack) -> Clock:
     if settings.fake is None:
         return SystemClock()
     now = dt.datetime.now(dt.UTC)
-    return simulated_clock(fleet_directory(settings) / "clock.json", settings.fake.speed, now)
+    time = simulated_time(fleet_directory(settings) / "clock.json", settings.fake.speed, now)
+    opened.callback(time.close)
+    return time.clock
 
 
 def fleet_directory(settings: Settings) -> Path:

@@ -58,7 +58,7 @@ class FakeSettings(BaseModel):
     failures_a_day: float = Field(default=0.0, ge=0, le=1000)
     #: Write down every act on a machine, in the file `ledger.jsonl` of its host.
     ledger: bool = False
-    #: How many times faster than the wall clock its time goes.
+    #: How many times faster than the wall clock its time goes; in a `fleet`, by the first server's word.
     speed: float = Field(default=60.0, gt=0, le=100_000)
     #: Simulate activity too: a window every night, updates booked for it, scheduled tasks.
     lively: bool = False
