@@ -13,7 +13,6 @@ from innkeeper.channels.ports import PackageChange
 from innkeeper.channels.statements import (
     MAX_PACKAGES,
     Unbelievable,
-    clean,
     read_hello,
     read_notice,
     read_task,
@@ -206,10 +205,3 @@ def test_a_boot_that_took_for_ever_is_believed_up_to_an_hour() -> None:
     details = read_health({**HEALTH, "details": {**DETAILS, "boots": [boot]}}).details
     assert details is not None
     assert details.usual_seconds("tcp/80") == 3600
-
-
-def test_a_text_that_is_too_long_says_that_it_was_cut() -> None:
-    """Wherever a guest has sent one."""
-    assert clean("x" * 2000, 2000) == "x" * 2000
-    cut = clean("x" * 2001, 2000)
-    assert (len(cut), cut[-12:]) == (2000, "xx ... (cut)")

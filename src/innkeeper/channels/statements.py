@@ -35,8 +35,6 @@ MAX_ITEMS = 4096
 MAX_CHECKS = 256
 MAX_AWAY_SECONDS = 3600
 _MAX_OFFSET = (1 << 53) - 1
-#: What stands at the end of a text that a guest has made too long.
-_CUT = " ... (cut)"
 #: No clock of a guest is taken to show a later time.
 _LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 
@@ -202,16 +200,11 @@ def _read_package(response: object) -> PackageChange:
 
 
 def clean(text: object, most: int) -> str:
-    """Cut a text to its bound, and take out what would act on a terminal or break an encoding.
-
-    One that was cut says so at its end.
-    """
+    """Cut a text to its bound, and take out what would act on a terminal or break an encoding."""
     if not isinstance(text, str):
         raise Unbelievable("a text is none")
-    if len(text) > most:
-        text = text[: most - len(_CUT)] + _CUT
     return "".join(
-        c if c.isprintable() else " " if c in "\t\r\n" else "\N{REPLACEMENT CHARACTER}" for c in text
+        c if c.isprintable() else " " if c in "\t\r\n" else "\N{REPLACEMENT CHARACTER}" for c in text[:most]
     )
 
 

@@ -25,7 +25,7 @@ cause() {
         # What breaks anything; the first explains those below it.
         roots = split("out of memory|cannot allocate memory|oom-kill;no space left on device|disk quota exceeded;input/output error|i/o error;read-only file system;kernel panic;killed$;segmentation fault", root, ";")
         heading = "^ *(running scriptlet|preparing|upgrading|installing|cleanup|verifying|obsoleting) *:|^installation of |^additional rpm output|^output of |^ *executing |^\\([0-9]+/[0-9]+\\)|^rpm: |^(setting up|unpacking|preparing to|processing triggers|removing) |^\\(reading database|^(upgrading|installing|removing) "
-        empty = "^\\(cut: |sub-process .* returned an error code|some index files failed|unable to fetch some archives|held broken packages|install failed|erase skipped|all mirrors were tried|transaction failed|please see the above|close this appl|errors were encountered while processing|^error: *$|errors occurred, no packages|failed to commit transaction|failed to synchronize"
+        empty = "sub-process .* returned an error code|some index files failed|unable to fetch some archives|held broken packages|install failed|erase skipped|all mirrors were tried|transaction failed|please see the above|close this appl|errors were encountered while processing|^error: *$|errors occurred, no packages|failed to commit transaction|failed to synchronize"
         error = "^(e:|error|dpkg: error|dpkg-deb: error)"
     }
     function add(pattern, below) { kinds++; kind[kinds] = pattern; more[kinds] = below }

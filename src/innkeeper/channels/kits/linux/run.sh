@@ -212,76 +212,49 @@ MAY_STOP=
 # Set where what a program prints is read by nobody but us.
 UNHEARD=
 
-# Look after what has been printed since the last time.
+# Pass on what has been printed since the last time.
 follow() {
+    [ -n "$RUN" ] && [ -z "$UNHEARD" ] || return 0
     _size=$(wc -c <"$T/out")
-    [ -z "$RUN" ] || [ -n "$UNHEARD" ] || [ "$_size" -le "$_seen" ] || pass_on
-    [ "$_size" -le $MAX_OUT_BYTES ] || cut_out "$T/out"
-    [ -z "$RUN" ] || [ -n "$UNHEARD" ] || watch_progress
-}
-
-pass_on() {
-    _log=$(wc -c <"$RUN/log")
-    if [ "$_log" -lt $MAX_LOG_BYTES ]; then
-        # Progress bars end their lines with a carriage return.
-        _more=$((_size - _seen))
-        [ $_more -le $MAX_LOG_BYTES ] || _more=$MAX_LOG_BYTES
-        tail -c "+$((_seen + 1))" "$T/out" | head -c $_more | tr '\r\000' '\n ' 2>/dev/null >>"$RUN/log" || give_room_back
-        # What found no room comes with the next.
-        _seen=$((_seen + $(wc -c <"$RUN/log") - _log))
-    else
-        if [ ! -e "$RUN/log.full" ]; then
-            : >"$RUN/log.full"
-            printf '\n(the rest is not passed on)\n' >>"$RUN/log"
+    if [ "$_size" -gt "$_seen" ]; then
+        _log=$(wc -c <"$RUN/log")
+        if [ "$_log" -lt $MAX_LOG_BYTES ]; then
+            # Progress bars end their lines with a carriage return.
+            _more=$((_size - _seen))
+            [ $_more -le $MAX_LOG_BYTES ] || _more=$MAX_LOG_BYTES
+            tail -c "+$((_seen + 1))" "$T/out" | head -c $_more | tr '\r\000' '\n ' 2>/dev/null >>"$RUN/log" || give_room_back
+            # What found no room comes with the next.
+            _seen=$((_seen + $(wc -c <"$RUN/log") - _log))
+        else
+            if [ ! -e "$RUN/log.full" ]; then
+                : >"$RUN/log.full"
+                printf '\n(the rest is not passed on)\n' >>"$RUN/log"
+            fi
+            _seen=$_size
         fi
-        _seen=$_size
+        [ "$_size" -le $MAX_OUT_BYTES ] || cut_out
     fi
+    watch_progress
 }
 
 # Keep the end of what a program has printed, which goes on behind it: no guest has room for all that one may print.
-cut_out() { # FILE
-    : >"$1.cut"
-    [ -z "$RUN" ] || [ ! -e "$RUN/acting" ] || ACTED=1
+cut_out() {
+    [ ! -e "$RUN/acting" ] || ACTED=1
     # Nothing is to come between the look and the cut.
-    [ -z "$_child" ] || kill -STOP "-$_child" 2>/dev/null || kill -STOP "$_child" 2>/dev/null
-    tail -c $LEFT_OUT_BYTES "$1" >"$1.left"
-    cat "$1.left" >"$1"
-    [ -z "$_child" ] || kill -CONT "-$_child" 2>/dev/null || kill -CONT "$_child" 2>/dev/null
-    rm -f "$1.left"
-    _seen=$(wc -c <"$1")
+    kill -STOP "-$_child" 2>/dev/null || kill -STOP "$_child" 2>/dev/null
+    tail -c $LEFT_OUT_BYTES "$T/out" >"$T/out.left"
+    cat "$T/out.left" >"$T/out"
+    kill -CONT "-$_child" 2>/dev/null || kill -CONT "$_child" 2>/dev/null
+    rm -f "$T/out.left"
+    _seen=$(wc -c <"$T/out")
 }
 
 # Run a program and keep what it prints in $T/asked; sets CODE. 124 where it takes longer than so many seconds.
-# Of what nobody has room for the end is kept, with a last line that says so; sets CUT.
 ask() {
     _limit=$1
     shift
-    : >"$T/asked"
-    rm -f "$T/asked.cut"
-    watch_asked >/dev/null 2>&1 </dev/null &
-    _watcher=$!
-    within "$_limit" "$@" >>"$T/asked" 2>&1 </dev/null
+    within "$_limit" "$@" >"$T/asked" 2>&1 </dev/null
     CODE=$?
-    kill "$_watcher" 2>/dev/null
-    wait "$_watcher" 2>/dev/null
-    (_child= && bound_asked)
-    CUT=
-    if [ -e "$T/asked.cut" ]; then
-        CUT=1
-        printf '\n(cut: it printed more than %s bytes)\n' $MAX_OUT_BYTES >>"$T/asked"
-    fi
-}
-
-watch_asked() {
-    _child=
-    while glance; do bound_asked; done
-}
-
-bound_asked() { [ "$(wc -c <"$T/asked")" -le $MAX_OUT_BYTES ] || cut_out "$T/asked"; }
-
-# Of a list that was cut, the rest would look gone.
-expect_whole() { # WHAT
-    [ -z "$CUT" ] || fail "$1 printed more than can be read: $(tail -n 1 "$T/asked")"
 }
 
 expect() { # WHAT: fail where the last program did

@@ -3,7 +3,7 @@
 # awk's half of JSON: a text in quotes, whatever its bytes; cut where it is longer than the host reads.
 AWK_JSON='
 function js(text, i, out, c) {
-    if (length(text) > 2000) text = substr(text, 1, 1990) " ... (cut)"
+    text = substr(text, 1, 2000)
     gsub(/[\001-\037\177]/, " ", text)
     if (text !~ /["\\]/) return "\"" text "\""
     out = ""
