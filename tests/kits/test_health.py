@@ -133,7 +133,7 @@ case "$*" in
 *5eb03494b6584870a536b337290809b3*_SYSTEMD_UNIT=user@0.service*)
     for n in 7 8 9; do echo '{"USER_UNIT":"bot.service","_UID":"0","N_RESTARTS":"'$n'"}'; done ;;
 *d9b373ed55a64feb8242e02dbe79a49c*)
-    echo '{"UNIT":"odd\\\\x2d.service"}'; echo '{"USER_UNIT" : "bot.service", "_UID" : "0"}' ;;
+    printf '%s\\n' '{"UNIT":"odd\\\\x2d.service"}'; echo '{"USER_UNIT" : "bot.service", "_UID" : "0"}' ;;
 esac
 """
 

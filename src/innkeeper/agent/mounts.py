@@ -40,15 +40,14 @@ def mounts(places: Places, wanted: Dict[str, str]) -> List[Mount]:
 
 def swaps(places: Places, wanted: Dict[str, str]) -> List[Mount]:
     """Return what is swapped to: by its name in fstab or a unit, else by the kernel's."""
-    named = {what: (origin, "") for what, origin in wanted.items()}
-    for fields in _lines(places.under("etc/fstab")):
-        if fields[2] == "swap":
-            named[_plain(fields[0])] = ("fstab", fields[3])
+    table = [fields for fields in _lines(places.under("etc/fstab")) if fields[2] == "swap"]
+    # fstab's own words come first: systemd makes a unit of each, too.
+    named = [(_plain(fields[0]), "fstab", fields[3]) for fields in table]
+    named += [(what, origin, "") for what, origin in sorted(wanted.items())]
     used = [_plain(fields[0]) for fields in _lines(places.under("proc/swaps"))][1:]
     left = {_real(places, what): what for what in used}
     found = []
-    # Of several names of one place, fstab's own comes first.
-    for what, (origin, options) in sorted(named.items(), key=lambda pair: (pair[1][0] != "fstab", pair[0])):
+    for what, origin, options in named:
         if left.pop(_real(places, what), None) is not None:
             found.append(Mount(what, "swap", False, origin, options))
     return sorted([*found, *(Mount(what, "swap", False, "", "") for what in left.values())])
