@@ -16,6 +16,7 @@ from innkeeper.agent.mounts import Mount, mounts, swaps
 from innkeeper.agent.places import Places
 from innkeeper.agent.routes import routes
 from innkeeper.errors import AgentError
+from tests.agent.networks import lay, write
 from tests.agent.rig import Guest, Host
 
 #: systemd 252 of Debian 12, shortened to what differs.
@@ -81,12 +82,6 @@ configuring them the first time.  The configuration should be retried using
 dpkg --configure <package> or the configure menu option in dselect:
  foo                  the foo that does
 """
-
-
-def write(root: Path, path: str, text: str) -> None:
-    """Put a file into the guest."""
-    (root / path).parent.mkdir(parents=True, exist_ok=True)
-    (root / path).write_text(text)
 
 
 def test_units_that_run_are_to_run_or_are_expected_are_told() -> None:
@@ -308,32 +303,6 @@ async def test_more_than_fits_is_left_out_whole(guest: Guest, host: Host) -> Non
     assert (await (await host.session()).health()).details is None
 
 
-#: As Linux 6.1 prints it, with an address that is the network's own too (RFC 3021).
-_FIB_TRIE = """\
-Main:
-  +-- 0.0.0.0/0 3 0 5
-     |-- 0.0.0.0
-        /0 universe UNICAST
-     +-- 127.0.0.0/8 2 0 2
-        +-- 127.0.0.0/31 1 0 0
-           |-- 127.0.0.0
-              /8 host LOCAL
-           |-- 127.0.0.1
-              /32 host LOCAL
-        |-- 127.255.255.255
-           /32 link BROADCAST
-     +-- 192.0.2.0/24 2 0 2
-        +-- 192.0.2.0/30 2 0 2
-           |-- 192.0.2.0
-              /32 host LOCAL
-              /24 link UNICAST
-           |-- 192.0.2.2
-              /32 host LOCAL
-        |-- 192.0.2.255
-           /32 link BROADCAST
-"""
-
-
 def sockets(root: Path, protocol: str, ports: range) -> None:
     """Let programs listen that nobody knows."""
     state = "0A" if protocol == "tcp" else "07"
@@ -366,34 +335,7 @@ async def test_mounts_that_somebody_wants_are_told_first(guest: Guest, host: Hos
 
 def test_networks_are_told_by_cards_and_default_routes(tmp_path: Path) -> None:
     """As Linux has them in its tables: no reject, no link-local, no network of containers or tunnels."""
-    for device, kind in (("eth0", "1"), ("eth1", "1"), ("docker0", "1"), ("wg0", "65534"), ("br0", "1")):
-        write(tmp_path, f"sys/class/net/{device}/type", f"{kind}\n")
-    (tmp_path / "sys/class/net/eth0/device").mkdir()
-    (tmp_path / "sys/class/net/eth1/device").mkdir()
-    write(tmp_path, "sys/class/net/eth1/carrier", "0\n")
-    (tmp_path / "sys/class/net/br0/lower_eth0").symlink_to(tmp_path / "sys/class/net/eth0")
-    write(
-        tmp_path,
-        "proc/net/route",
-        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
-        "br0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
-        "wg0\t00000000\t00000000\t0001\t0\t0\t9\t00000000\t0\t0\t0\n"
-        "*\t00000000\t00000000\t0200\t0\t0\t9\t00000000\t0\t0\t0\n"
-        "br0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
-        "eth1\t0000FEA9\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
-        "docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n",
-    )
-    none = 32 * "0"
-    write(
-        tmp_path,
-        "proc/net/ipv6_route",
-        f"20010db8{24 * '0'} 40 {none} 00 {none} 00000100 00000001 00000000 00000001     br0\n"
-        f"fe80{28 * '0'} 40 {none} 00 {none} 00000100 00000002 00000000 00000001     br0\n"
-        f"{none} 00 {none} 00 fe80{27 * '0'}1 00000400 00000002 00000000 00000003     br0\n"
-        f"{none} 00 {none} 00 {none} ffffffff 00000001 00000000 00200200       lo\n",
-    )
-    write(tmp_path, "sys/class/net/eth0/flags", "0x1002\n")
-    write(tmp_path, "proc/net/fib_trie", _FIB_TRIE)
+    lay(tmp_path)
     assert routes(Places(str(tmp_path))) == [
         ("", "", "br0", "card", True, True, ()),
         ("", "", "eth0", "card", True, False, ()),

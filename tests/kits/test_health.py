@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import socket
@@ -15,9 +16,12 @@ from innkeeper.agent import effect
 from innkeeper.agent.health import health
 from innkeeper.agent.inits import Inits
 from innkeeper.agent.places import Places
+from innkeeper.agent.routes import routes
 from innkeeper.channels.health_statements import read_health
 from innkeeper.channels.ports import HealthReport
+from innkeeper.updates.health.routes import findings
 from innkeeper.wire.guest_facts import Ability
+from tests.agent import networks
 from tests.kits.rig import SHELLS, LocalCommands, session_with
 
 _SYSTEMCTL = """#!/bin/sh
@@ -255,6 +259,64 @@ async def test_the_same_units_are_restarted(guest: Path, unit: str) -> None:
     """A restart that ends what people do is nobody's to make unasked."""
     session = await session_with(LocalCommands(guest, dict(os.environ)))
     assert list(await session.restart_units([unit])) == [unit] * effect.may_restart(unit)
+
+
+@pytest.fixture
+def networked(tmp_path: Path) -> Path:
+    """A root with tables of networks of its own."""
+    networks.lay(tmp_path)
+    (tmp_path / "proc/self").mkdir()
+    (tmp_path / "proc/self/mounts").write_text("/dev/vda / ext4 rw 0 0\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_kit_tells_the_networks_that_the_agent_tells(networked: Path, shell: str) -> None:
+    """Default routes, what cards are in, and each card, also over a bridge; no containers' networks."""
+    session = await session_with(LocalCommands(networked, dict(os.environ), SHELLS[shell]))
+    report = await session.health()
+    told = await asyncio.to_thread(routes, Places(str(networked)))
+    assert told is not None
+    assert report.details is not None
+    assert report.details.routes is not None
+    # Without what is of use only where it is known which addresses float.
+    assert [dataclasses.astuple(route)[:5] for route in report.details.routes] == [row[:5] for row in told]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_network_that_is_gone_is_a_fault_by_a_kit_too(networked: Path, shell: str) -> None:
+    """qemu-guest-agent answers without any network: nobody else would notice."""
+    session = await session_with(LocalCommands(networked, dict(os.environ), SHELLS[shell]))
+    before = await session.health()
+    table = networked / "proc/net/route"
+    table.write_text(table.read_text().splitlines()[0] + "\n")
+    found = findings(before, await session.health())
+    assert {one.subject for one in found if one.is_fault} == {"network:default", "network:br0"}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_machine_of_a_cluster_tells_no_networks_by_a_kit(networked: Path, shell: str) -> None:
+    """Its addresses may be with a peer after the update: which those are a kit does not know."""
+    networks.write(networked, "proc/812/comm", "keepalived\n")
+    session = await session_with(LocalCommands(networked, dict(os.environ), SHELLS[shell]))
+    details = (await session.health()).details
+    assert details is not None
+    assert details.routes is None
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_router_and_a_guest_without_tables_tell_no_networks(networked: Path, shell: str) -> None:
+    """Of a part of them, the rest would look lost."""
+    session = await session_with(LocalCommands(networked, dict(os.environ), SHELLS[shell]))
+    table = networked / "proc/net/route"
+    rows = "".join(f"br0\t{n:06X}0A\t00000000\t0001\t0\t0\t0\tFFFFFFFF\t0\t0\t0\n" for n in range(600))
+    for text in ("Iface\n" + 100_000 * "eth0\t0\n", "Iface\n" + rows, None):
+        table.unlink()
+        if text is not None:
+            table.write_text(text)
+        details = (await session.health()).details
+        assert details is not None
+        assert details.routes is None
 
 
 def _by_the_agent(root: Path) -> HealthReport:

@@ -104,6 +104,26 @@ class Windows:
         #: Events of the log: time, provider, number and properties.
         self.events: list[tuple[dt.datetime, str, int, Sequence[str]]] = []
         self.volumes = ["C:\\", "D:\\", "\\\\?\\Volume{0000}\\"]
+        #: Name, kind of interface, whether it is hardware, and what its media says, by number.
+        self.adapters: dict[int, tuple[str, int, bool, int]] = {
+            4: ("Ethernet", 6, True, 1),
+            9: ("vEthernet (nat)", 6, False, 1),
+        }
+        #: Network, next hop and interface.
+        self.routes = [
+            ("0.0.0.0/0", "192.0.2.1", 4),
+            ("192.0.2.0/24", "0.0.0.0", 4),
+            ("192.0.2.7/32", "0.0.0.0", 4),
+            ("224.0.0.0/4", "0.0.0.0", 4),
+            ("198.51.100.0/24", "192.0.2.9", 4),
+            ("172.20.0.0/20", "0.0.0.0", 9),
+            ("0.0.0.0/0", "0.0.0.0", 30),
+            ("::/0", "fe80::1", 4),
+            ("2001:db8::/64", "::", 4),
+            ("2001:db8::7/128", "::", 4),
+            ("fe80::/64", "::", 4),
+            ("127.0.0.0/8", "0.0.0.0", 1),
+        ]
         self.updates: list[Update] = []
         self.history: list[Fields] = []
         self.search_code = 0
@@ -198,6 +218,8 @@ class Windows:
             "get-nettcpconnection": functools.partial(self._sockets, "tcp"),
             "get-netudpendpoint": functools.partial(self._sockets, "udp"),
             "get-nettcpsetting": self._tcp_settings,
+            "get-netadapter": self._adapters,
+            "get-netroute": self._routes,
             "get-service": self._get_service,
             "new-comobject": self._new_com,
             "register-scheduledtask": self._register,
@@ -281,6 +303,34 @@ class Windows:
         self, interpreter: Interpreter, given: list[Value], named: Named, piped: list[Value]
     ) -> list[Value]:
         return [Record(dynamicportrangestartport=49152, dynamicportrangenumberofports=16384)]
+
+    def _adapters(
+        self, interpreter: Interpreter, given: list[Value], named: Named, piped: list[Value]
+    ) -> list[Value]:
+        return [
+            Record(
+                interfaceindex=number,
+                name=name,
+                interfacetype=kind,
+                hardwareinterface=is_hardware,
+                mediaconnectstate=media,
+            )
+            for number, (name, kind, is_hardware, media) in self.adapters.items()
+        ]
+
+    def _routes(
+        self, interpreter: Interpreter, given: list[Value], named: Named, piped: list[Value]
+    ) -> list[Value]:
+        assert named == {"policystore": "ActiveStore"}
+        return [
+            Record(
+                destinationprefix=network,
+                nexthop=hop,
+                interfaceindex=number,
+                interfacealias=self.adapters[number][0] if number in self.adapters else f"Interface {number}",
+            )
+            for network, hop, number in self.routes
+        ]
 
     def _win_events(
         self, interpreter: Interpreter, given: list[Value], named: Named, piped: list[Value]

@@ -160,6 +160,35 @@ def test_a_volume_that_is_gone_is_a_fault(windows: Windows, guest: Guest) -> Non
     assert _judged(before, guest.health()).faults == ("D:\\ is not mounted any more.",)
 
 
+def test_networks_are_told_by_cards_and_default_routes(windows: Windows, guest: Guest) -> None:
+    """As the agent tells them: no single address, no link-local, no network of a switch or a tunnel."""
+    details = guest.health().details
+    assert details is not None
+    assert details.routes is not None
+    assert [dataclasses.astuple(route)[:5] for route in details.routes] == [
+        ("", "", "Ethernet", "card", True),
+        ("ipv4", "default", "Ethernet", "card", True),
+        ("ipv4", "192.0.2.0/24", "Ethernet", "card", True),
+        ("ipv4", "default", "Interface 30", "tunnel", True),
+        ("ipv6", "default", "Ethernet", "card", True),
+        ("ipv6", "2001:db8::/64", "Ethernet", "card", True),
+    ]
+    windows.routes += [(f"10.{number // 250}.{number % 250}.0/24", "0.0.0.0", 4) for number in range(600)]
+    many = guest.health().details
+    assert many is not None
+    assert many.routes is None
+
+
+def test_a_network_that_is_gone_is_a_fault(windows: Windows, guest: Guest) -> None:
+    """qemu-guest-agent answers without any network; a cable that is out is nobody's fault in the guest."""
+    before = guest.health()
+    windows.routes = [("169.254.0.0/16", "0.0.0.0", 4), ("127.0.0.0/8", "0.0.0.0", 1)]
+    faults = _judged(before, guest.health()).faults
+    assert any("Ethernet has no address of IPv4 any more" in each for each in faults)
+    windows.adapters[4] = ("Ethernet", 6, True, 2)
+    assert not any("Ethernet" in each for each in _judged(before, guest.health()).faults)
+
+
 def test_the_boot_is_known_whatever_becomes_of_the_clock(windows: Windows, guest: Guest) -> None:
     """Windows tells the time of its boot by its clock, so that a clock which is set looks like a reboot."""
     before = guest.health()

@@ -18,6 +18,8 @@ _COMMANDS = {
         "Get-ChildItem",
         "Get-CimInstance",
         "Get-Date",
+        "Get-NetAdapter",
+        "Get-NetRoute",
         "Get-NetTCPConnection",
     ),
     *(

@@ -28,6 +28,7 @@ _LINUX_PARTS = (
     "apk.sh",
     "worker.sh",
     "updates.sh",
+    "networks.sh",
     "health.sh",
     "guest.sh",
     "verbs.sh",

@@ -3,7 +3,7 @@
 #
 # One verb a question, one JSON object an answer; the verbs are described with the host's half of it
 # (innkeeper.channels.kits). Plain POSIX sh and awk: dash, BusyBox' ash, and every awk there is. The parts of
-# this file follow one another: words, runs, causes, locks, package managers, the worker, updates, health, verbs.
+# this file follow one another: words, runs, causes, locks, package managers, the worker, updates, networks, health, verbs.
 set -u
 umask 077
 

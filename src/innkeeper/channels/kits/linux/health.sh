@@ -23,6 +23,7 @@ verb_health() {
     listeners >"$T/listeners"
     list_mounts >"$T/mounts"
     list_swaps >"$T/swaps"
+    routes
     "${BACKEND}_complaints" >"$T/complaints"
     failed_checks >"$T/checks.json"
     : >"$T/lately"
@@ -66,6 +67,8 @@ details() {
     awk -F '\t' "$AWK_JSON"'
         { printf "%s[%s, %s, %s, %s, %s]", (NR > 1 ? ",\n" : "["), js($1), js($2), $3, js($4), js($5) }
         END { printf "%s", (NR ? "]" : "[]") }' "$T/wanted"
+    printf ', "routes": '
+    json_routes
     printf ', "complaints": %s, "failed_lately": %s, "boots": []}' "$(json_lines "$T/complaints" 2000)" "$(json_lines "$T/lately" 2000)"
 }
 
@@ -201,76 +204,6 @@ unit_of_user() {
         *) return 0 ;;
     esac
     printf '[%s, [], %s, "%s", 0, false, "enabled", true, false, [%s], false, 0]\n' "$(json "user@$_uid.service/$1")" "$_state" "$_type" "$_triggers"
-}
-
-any_ports() {
-    awk '{ if ($1 ~ /^[0-9]+$/ && $2 ~ /^[0-9]+$/) { printf "[%d, %d]", $1, $2; found = 1 } exit } END { if (!found) printf "[32768, 60999]" }' "$R/proc/sys/net/ipv4/ip_local_port_range" 2>/dev/null || printf '[32768, 60999]'
-}
-
-# Listeners without those that may be there for a single question: unconnected UDP sockets that were given any
-# port. rpcbind tells of its programs' ports, which are any.
-lasting_listeners() {
-    awk -F '\t' -v range="$(any_ports | tr -d '[],')" '
-        BEGIN { split(range, any, " ") }
-        $1 != "udp" || $3 + 0 < any[1] + 0 || $3 + 0 > any[2] + 0 || $5 ~ /^(rpc|yp)/' "$T/listeners"
-}
-
-# Lines of protocol, address, port, unit, program: what listens, and whose it is.
-listeners() {
-    # Words of /proc/net are of the machine's own byte order.
-    _order=$(printf '\001\000' | od -An -tu2 | tr -d ' ')
-    for _protocol in tcp tcp6 udp udp6; do
-        [ -r "$R/proc/net/$_protocol" ] && awk -v protocol="${_protocol%6}" -v state="$(case $_protocol in tcp*) echo 0A ;; *) echo 07 ;; esac)" \
-            'FNR > 1 && $4 == state { print protocol, $2, $10 }' "$R/proc/net/$_protocol"
-    done >"$T/sockets"
-    [ -s "$T/sockets" ] || return 0
-    # Anybody's open file may be called like a socket, and have lines in its name.
-    _plain=
-    ls -q / >/dev/null 2>&1 && _plain=q
-    ls -ln$_plain "$R/proc"/[0-9]*/fd 2>/dev/null | awk '
-        /^\/.*:$/ { pid = $0; sub(/\/fd:$/, "", pid); sub(/^.*\//, "", pid); next }
-        NF == 11 && $9 ~ /^[0-9]+$/ && $10 == "->" && $11 ~ /^socket:\[[0-9]+\]$/ { inode = $11; gsub(/[^0-9]/, "", inode); print inode, pid }' >"$T/holders"
-    awk -v little="$([ "$_order" = 1 ] && echo 1)" -v proc="$R/proc" "$AWK_UNIT"'
-        function hex(text,  i, value) {
-            value = 0
-            for (i = 1; i <= length(text); i++) value = value * 16 + index("0123456789ABCDEF", substr(text, i, 1)) - 1
-            return value
-        }
-        # Bytes as they go over the wire.
-        function wire(digits,  out, i) {
-            if (!little) return digits
-            for (i = 1; i <= length(digits); i += 8)
-                out = out substr(digits, i + 6, 2) substr(digits, i + 4, 2) substr(digits, i + 2, 2) substr(digits, i, 2)
-            return out
-        }
-        function four(digits) { return hex(substr(digits, 1, 2)) "." hex(substr(digits, 3, 2)) "." hex(substr(digits, 5, 2)) "." hex(substr(digits, 7, 2)) }
-        function six(digits,  i, w, run, start, best, at, out) {
-            if (substr(digits, 1, 24) == "00000000000000000000FFFF") return "::ffff:" four(substr(digits, 25))
-            best = 1; at = 0; run = 0
-            for (i = 0; i <= 8; i++) {
-                w[i] = i < 8 ? tolower(substr(digits, 4 * i + 1, 4)) : "x"
-                sub(/^0+/, "", w[i])
-                if (w[i] == "") { if (!run) start = i; run++; if (run > best) { best = run; at = start + 1 } } else run = 0
-            }
-            for (i = 0; i < 8; i++) {
-                if (at && i == at - 1) { out = out "::"; i += best - 1; continue }
-                out = out (out == "" || out ~ /::$/ ? "" : ":") (w[i] == "" ? "0" : w[i])
-            }
-            return out
-        }
-        FILENAME == ARGV[1] { if (!($1 in holder) || $2 + 0 < holder[$1] + 0) holder[$1] = $2; next }
-        {
-            split($2, where, ":")
-            digits = wire(where[1])
-            address = length(digits) == 8 ? four(digits) : six(digits)
-            unit = program = ""
-            if ($3 in holder) {
-                pid = holder[$3]
-                if (!(pid in units)) { units[pid] = unit_of(proc "/" pid "/cgroup"); programs[pid] = first_line(proc "/" pid "/comm") }
-                unit = units[pid]; program = programs[pid]
-            }
-            printf "%s\t%s\t%d\t%s\t%s\n", $1, address, hex(where[2]), unit, program
-        }' "$T/holders" "$T/sockets" | sort -u
 }
 
 # Lines of place, kind, whether it can only be read, whose wish, options of fstab; the uppermost of each place.

@@ -3,6 +3,7 @@
 $FirstAnyPort = 49152
 $LastAnyPort = 65535
 $CheckSeconds = 60
+$MaxRoutes = 500
 # What Windows is still putting in place during a boot after an update.
 $Servicing = 'SOFTWARE\Microsoft\Windows\CurrentVersion\Component Based Servicing'
 
@@ -11,6 +12,7 @@ function Invoke-Health([bool] $History) {
     $units = Get-Units $picture
     $listeners = (Get-Listeners $picture).rows
     $volumes = (Get-Volumes).rows
+    $routes = (Get-Routes).rows
     $checks = Get-FailedChecks
     $complaints = (Get-Complaints $checks).lines
     $lately = @()
@@ -39,6 +41,7 @@ function Invoke-Health([bool] $History) {
             listeners = $listeners
             any_ports = [object[]]@($ports.low, $ports.high)
             mounts = $volumes
+            routes = $routes
             complaints = $complaints
             failed_lately = $lately
             boots = @()
@@ -122,6 +125,52 @@ function Get-AnyPorts {
         $ports.high = $ports.low + [long]$set[0].DynamicPortRangeNumberOfPorts - 1
     }
     return $ports
+}
+
+# Return which networks this guest reaches: default routes, what its cards are in, and each card; no rows where
+# they are too many, as a router has its routes from others.
+function Get-Routes {
+    $rows = New-Object System.Collections.ArrayList
+    $seen = @{}
+    $cards = @{}
+    foreach ($card in @(Get-NetAdapter)) {
+        $kind = 'tunnel'
+        # As the IANA numbers kinds of interfaces: Ethernet.
+        if ($card.InterfaceType -eq 6) { $kind = 'ethernet' }
+        if ($card.HardwareInterface) { $kind = 'card' }
+        # 0 is unknown, 1 connected and 2 disconnected.
+        $isLinked = $card.MediaConnectState -ne 2
+        $cards[[long]$card.InterfaceIndex] = @{ name = [string]$card.Name; kind = $kind; linked = $isLinked }
+        if ($kind -eq 'card') { [void]$rows.Add([object[]]@('', '', [string]$card.Name, $kind, $isLinked)) }
+    }
+    # An error is no answer: the loopback always has routes.
+    foreach ($route in @(Get-NetRoute -PolicyStore ActiveStore)) {
+        $network = [string]$route.DestinationPrefix
+        $family = 'ipv4'
+        if ($network -like '*:*') { $family = 'ipv6' }
+        $card = $cards[[long]$route.InterfaceIndex]
+        if ($null -eq $card) {
+            $card = @{ name = [string]$route.InterfaceAlias; kind = 'tunnel'; linked = $true }
+        }
+        if ($network -eq '0.0.0.0/0' -or $network -eq '::/0') {
+            $network = 'default'
+        } elseif ($card.kind -ne 'card' -or -not (Test-OwnNetwork $network ([string]$route.NextHop))) {
+            continue
+        }
+        $key = "$family $network $($card.name)"
+        if ($seen.ContainsKey($key)) { continue }
+        $seen[$key] = $true
+        [void]$rows.Add([object[]]@($family, $network, $card.name, $card.kind, $card.linked))
+    }
+    if ($rows.Count -gt $MaxRoutes) { return @{ rows = $null } }
+    return @{ rows = $rows }
+}
+
+# Return whether a card is in a network itself: without a router between, and neither one address alone, nor
+# link-local, nor for many.
+function Test-OwnNetwork([string] $Network, [string] $NextHop) {
+    if ($NextHop -ne '0.0.0.0' -and $NextHop -ne '::') { return $false }
+    return $Network -notmatch '^(169\.254\.|127\.|22[4-9]\.|23[0-9]\.|fe[89ab]|ff)|:.*/128$|\..*/32$'
 }
 
 # Return the fixed volumes that have a place; those of clusters go from node to node.
