@@ -29,6 +29,11 @@ ENTER = (
     'exec chroot "$root" "$@"'
 )
 RUNS = "var/lib/innkeeper/agent/runs"
+#: The agent's own program, which waits for a lock for two seconds and not for ten minutes.
+_IMPATIENT = (
+    "import sys; sys.path.insert(0, '/srv/agent.pyz'); import innkeeper.agent.backends.backend as backend; "
+    "backend.WAIT_S = 2.0; from innkeeper.agent.program import main; sys.exit(main(sys.argv[1:]))"
+)
 _REPOSITORIES = ("etc/yum.repos.d", "etc/zypp/repos.d")
 
 
@@ -139,6 +144,8 @@ class ManagedGuest:
         self._steps = 0
         #: The shell of its kit, where that does the work and not the agent.
         self.shell: Sequence[str] = ()
+        #: Whether it gives up soon where another has the lock.
+        self.is_impatient = False
 
     def write(self, path: str, text: str, mode: int = 0o644) -> Path:
         """Put a file into the guest."""
@@ -184,14 +191,16 @@ class ManagedGuest:
         run = Run.of(Places(str(self.root)).runs, f"u{self._steps}", step)
         run.prepare(Request(step, backend, "", f"u{self._steps}", context, is_prepared=is_prepared))
         inside = "/" + os.path.relpath(run.path, self.root)
-        self.call("/usr/bin/python3", "-I", "-S", "/srv/agent.pyz", "work", inside)
+        program = ("-c", _IMPATIENT) if self.is_impatient else ("/srv/agent.pyz",)
+        self.call("/usr/bin/python3", "-I", "-S", *program, "work", inside)
         return read_events(run)
 
     def _work_by_kit(self, backend: str, context: bytes, step: str, is_prepared: bool) -> Ended:
         """As the verb that begins a step would, but for this package manager, and in this process."""
         update = f"{KIT_DIRECTORY}/updates/u{self._steps}"
         kit = self.root / "srv/kit.sh"
-        kit.write_bytes(linux_kit().content)
+        wait = b"LOCK_WAIT_S=2" if self.is_impatient else b"LOCK_WAIT_S=600"
+        kit.write_bytes(linux_kit().content.replace(b"LOCK_WAIT_S=600", wait))
         directory = self.root / update / step
         directory.mkdir(parents=True)
         for name in ("label", "identifier", "attempt", "log", "request"):

@@ -13,7 +13,6 @@ import pytest
 
 from innkeeper.agent.backends.apt import read_growth, read_phased, reads_any
 from innkeeper.channels.ports import (
-    GuestAgent,
     GuestOutput,
     PackageChange,
     PreparationState,
@@ -23,7 +22,7 @@ from innkeeper.channels.ports import (
 from innkeeper.errors import AgentError
 from innkeeper.wire.guest_facts import Ability
 from tests.agent.rig import Guest, Host, appears, ended, guest_of, host_of, prepared
-from tests.kits.rig import SHELLS, LocalCommands, session_with
+from tests.kits.rig import SHELLS, KitHost
 
 TOOLS = ("apt-get", "dpkg", "dpkg-deb", "apt-ftparchive")
 pytestmark = pytest.mark.skipif(
@@ -126,19 +125,6 @@ def apt_guest(bundle: Path) -> Iterator[AptGuest]:
         for name in ("hello", "world"):
             apt.install(apt.publish(name, "1.0"))
         yield apt
-
-
-class KitHost:
-    """The host of a guest without an agent, which is asked by its kit."""
-
-    def __init__(self, guest: Guest, shell: str) -> None:
-        guest.environment["PATH"] = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-        self._commands = LocalCommands(guest.root, guest.environment, SHELLS[shell])
-
-    async def session(self, other_boot_than: str = "") -> GuestAgent:
-        """A session."""
-        assert not other_boot_than
-        return await session_with(self._commands)
 
 
 @pytest.fixture(params=["agent", "dash", "busybox"])

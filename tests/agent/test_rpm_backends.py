@@ -6,10 +6,13 @@ zypper do is in ``test_rpm_guests``.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from innkeeper.channels.ports import AgentTask, PackageChange, UpdateStatus
-from tests.agent.rig import Guest, Host, appears, ended
+from tests.agent.rig import Guest, Host, appears, ended, host_of
+from tests.kits.rig import SHELLS, KitHost
 
 RPM = r"""
 if [ "$1" = -qa ]; then
@@ -29,7 +32,7 @@ case "$*" in
         exit 1
     fi;; esac
     echo 'bash.x86_64 5.2-2 updates'; exit 100;;
-*downloadonly*) ;;
+*tsflags=test*) echo 'Running transaction'; printf '%b' "$REFUSES"; [ -z "$REFUSES" ] || exit 1;;
 *needs-restarting*) echo 'Reboot should not be necessary.';;
 *upgrade*)
     if ! [ -e "$ROOT/asked" ] && [ -n "$LOCKED" ]; then
@@ -37,7 +40,8 @@ case "$*" in
         echo 'Running transaction'
         echo 'Failed to obtain rpm transaction lock. Another transaction is in progress.'; exit 1
     fi
-    printf 'Running transaction\n[1/3] Upgrading bash-0:5.2-2.x86_64\n%b' "$SAYS"
+    if [ -n "$FAILS" ]; then printf 'Running transaction\n%b' "$FAILS"; exit 1; fi
+    printf 'Running transaction\n[1/3] Prepare transaction\n[2/3] Upgrading bash-0:5.2-2.x86_64\n%b' "$SAYS"
     echo x >> "$ROOT/runs"; touch "$ROOT/updated"; exit $CODE;;
 esac
 """
@@ -48,7 +52,7 @@ case "$*" in
 *expire-cache*) ;;
 *disableexcludes*) printf 'bash.x86_64 5.2-2 updates\nvim.x86_64 9-2 updates\n'; exit 100;;
 *check-update*) printf 'Loaded plugins: fastestmirror\n\nbash.x86_64    5.2-2    updates\n'; exit 100;;
-*downloadonly*) echo 'exiting because "Download Only" specified';;
+*tsflags=test*) printf 'Running transaction test\n%b' "$REFUSES"; [ -z "$REFUSES" ] || exit 1;;
 *upgrade*)
     printf 'Running transaction\n  Updating   : bash-5.2-2.x86_64    1/2\n%b' "$SAYS"; touch "$ROOT/updated";;
 esac
@@ -81,12 +85,24 @@ def prepare(guest: Guest, name: str, program: str, **environment: str) -> None:
     guest.program("rpm", RPM)
     guest.program("needs-restarting", "exit 0")
     guest.environment.update(ROOT=str(guest.root), CODE="0", AGAIN="0", MORE="", SAYS="", LOCKED="")
+    guest.environment.update(REFUSES="", FAILS="")
     guest.environment.update(environment)
 
 
-async def update(guest: Guest, host: Host) -> AgentTask:
+@pytest.fixture(params=["agent", "busybox"])
+async def any_host(guest: Guest, request: pytest.FixtureRequest) -> AsyncIterator[Host | KitHost]:
+    """The host of that guest, which asks its agent, or a kit: one promise for both."""
+    if request.param in SHELLS:
+        yield KitHost(guest, request.param)
+        return
+    async with host_of(guest) as host:
+        yield host
+
+
+async def update(guest: Guest, host: Host | KitHost) -> AgentTask:
     """Run an update to its end."""
-    guest.start()
+    if isinstance(host, Host):
+        guest.start()
     agent = await host.session()
     await agent.start_task("", "u1", b"")
     return await ended(agent, "u1")
@@ -119,6 +135,40 @@ async def test_dnf_5_whose_script_speaks_of_locks_is_not_run_again(guest: Guest,
     prepare(guest, "dnf", DNF_5, SAYS=">>> can't create transaction lock on /x\\n", CODE="1")
     assert (await update(guest, host)).status is UpdateStatus.FAILED
     assert (guest.root / "runs").read_text() == "x\n"
+
+
+@pytest.mark.parametrize("name", ["dnf", "yum"])
+async def test_what_the_test_of_a_transaction_finds_has_changed_nothing(
+    guest: Guest, any_host: Host | KitHost, name: str
+) -> None:
+    """A full disk, or a file of two owners: it is found with the download, before anything is protected."""
+    said = (
+        "  - file /srv/ledger from install of bash-5.2-2.x86_64 conflicts with file from package bank-1-1\\n"
+    )
+    prepare(guest, name, DNF_5 if name == "dnf" else YUM, REFUSES=said)
+    guest.environment["INNKEEPER_BACKEND"] = name
+    task = await update(guest, any_host)
+    assert (task.status, task.unchanged) == (UpdateStatus.FAILED, True)
+    assert task.text.startswith("The download and its test failed (exit code 1): ")
+    assert "/srv/ledger" in task.text
+
+
+@pytest.mark.parametrize(
+    ("said", "is_unchanged"),
+    [
+        ("Transaction failed: Rpm transaction failed.\\n", True),
+        ("[1/2] Prepare transaction\\nTransaction failed: Rpm transaction failed.\\n", False),
+        (">>> Running pre-transaction scriptlet: bash-0:5.2-2.x86_64\\n", False),
+    ],
+)
+async def test_dnf_5_has_changed_nothing_before_its_first_step(
+    guest: Guest, any_host: Host | KitHost, said: str, is_unchanged: bool
+) -> None:
+    """It calls its transaction running before it takes any lock."""
+    prepare(guest, "dnf", DNF_5, FAILS=said)
+    guest.environment["INNKEEPER_BACKEND"] = "dnf"
+    task = await update(guest, any_host)
+    assert (task.status, task.unchanged) == (UpdateStatus.FAILED, is_unchanged), task.text
 
 
 async def test_yum_updates_and_names_what_is_excluded(guest: Guest, host: Host) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -246,16 +247,29 @@ def test_rpm_at_work_is_waited_for_and_named(rpm_guest: RpmGuest, manager: str) 
     assert ended.packages["shop"] == ("1-1", "2-1")
 
 
+@both
+def test_rpm_that_is_waited_for_in_vain_has_changed_nothing(rpm_guest: RpmGuest, manager: str) -> None:
+    """Though dnf and zypper have said by then that they begin."""
+    rpm_guest.upgrade("shop")
+    rpm_guest.publish(Rpm(name="slow", scripts=(("post", WAITS),)))
+    rpm_guest.is_impatient = True
+    with busy(rpm_guest, "rpm", "-i", "/srv/updates/slow-1-1.noarch.rpm", is_patient=True):
+        ended = rpm_guest.work(manager)
+    assert (ended.end, ended.unchanged, ended.packages) == ("failed", True, {}), ended
+    assert "The package manager is in use by rpm" in ended.text
+
+
 @contextmanager
-def busy(guest: RpmGuest, *words: str) -> Iterator[int]:
-    """A program that works in the guest until it was seen to be waited for, as its process."""
+def busy(guest: RpmGuest, *words: str, is_patient: bool = False) -> Iterator[int]:
+    """A program that works in the guest until it was seen to be waited for, or to the end, as its process."""
     process = guest.begin(*words)
     mark = guest.root / "busy"
     while not mark.exists():
         assert process.poll() is None
         time.sleep(0.02)
     try:
-        with guest.until_waited_for(mark):
+        with contextlib.nullcontext() if is_patient else guest.until_waited_for(mark):
             yield process.pid
     finally:
+        mark.unlink(missing_ok=True)
         process.wait(60)

@@ -7,6 +7,7 @@ that the test wants.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from innkeeper.channels.kits.asking import KitAnswers
 from innkeeper.channels.kits.kit import NEEDED, linux_kit
 from innkeeper.channels.kits.ports import CommandEnd
 from innkeeper.channels.kits.session import KitSession, read_kit_hello
+from innkeeper.channels.ports import GuestAgent
 from innkeeper.errors import AgentError, AgentSilent
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.wire.guest_facts import GuestFacts
+from tests.agent.rig import Guest
 
 #: The shells that the kit is written for: Debian's, Alpine's, and that of the RHEL family, SUSE and Arch.
 SHELLS: Mapping[str, Sequence[str]] = {
@@ -93,6 +96,19 @@ class LocalCommands:
             self.is_silent, self.answers_left = self.answers_left == 0, max(0, self.answers_left - 1)
         if self.is_silent:
             raise AgentSilent("qemu-guest-agent is not connected.", machine=MACHINE)
+
+
+class KitHost:
+    """The host of a guest without an agent, which is asked by its kit."""
+
+    def __init__(self, guest: Guest, shell: str) -> None:
+        guest.environment["PATH"] = f"{guest.root}/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
+        self._commands = LocalCommands(guest.root, guest.environment, SHELLS[shell])
+
+    async def session(self, other_boot_than: str = "") -> GuestAgent:
+        """A session."""
+        assert not other_boot_than
+        return await session_with(self._commands)
 
 
 async def session_with(commands: LocalCommands) -> KitSession:

@@ -38,10 +38,12 @@ class Dnf(RpmBackend):
     program = "dnf"
     #: Distributions differ: a repository that cannot be read is a failure, and another dnf is named.
     _options: Tuple[str, ...] = ("-y", "--setopt=*.skip_if_unavailable=0", "--setopt=exit_on_lock=True")
-    #: A test downloads, keeps what it has downloaded, and finds full disks and files of two owners.
-    _only_download = "--setopt=tsflags=test"
     _ask_restarting: Tuple[str, ...] = ("dnf", "needs-restarting", "-r")
-    _acts = re.compile(r"\s*Running transaction\s*\Z")
+    #: The first step, or script, behind rpm's lock and test: "Running transaction" comes before them. Then dnf 5's.
+    _acts = re.compile(
+        r"\s+(Preparing|Running scriptlet|[A-Z][a-z]+ing|Cleanup|Erase) *: |.*scriptlet"
+        r"|\[ *\d+/\d+\] (Verify|Prepare|[A-Z][a-z]+ing) "
+    )
 
     def __init__(self, places: Places, report: Report) -> None:
         super().__init__(places, report)
@@ -104,16 +106,14 @@ class Dnf(RpmBackend):
         return [_bare(name) for name in all_names if name not in dict(waiting)]
 
     def _download(self, packages: List[str], planned: List[PackageChange]) -> List[PackageChange]:
-        only = "--downloadonly" if self._is_5 else self._only_download
-        argv = [*self._dnf(), "upgrade", only, *packages]
+        # A test downloads, keeps what it has downloaded, and finds full disks and files of two owners.
+        argv = [*self._dnf(), "upgrade", "--setopt=tsflags=test", *packages]
         answer = expect_success(self._run(argv, may_stop=True), "The download and its test")
         skipped = read_skipped(answer.output)
         self.held_back += [f"{name} ({UNMET})" for name in skipped]
         return [change for change in planned if change[0] not in skipped]
 
     def _apply(self, packages: List[str]) -> None:
-        # What dnf 5 prints as it begins is not proved.
-        self.has_acted = self.has_acted or self._is_5
         answer = self._run_applying([*self._dnf(), "upgrade", *packages])
         done = expect_success(answer, f"{self.program} upgrade")
         if _SCRIPT_FAILED.search(done.output):

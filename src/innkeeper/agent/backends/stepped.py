@@ -63,17 +63,28 @@ class Stepped(Backend):
         raise NotImplementedError
 
     def _run_applying(self, argv: List[str]) -> Answer:
-        """Run what changes packages and prints ``3/10`` as it goes; it is past stopping."""
+        """Run what changes packages and prints ``3/10`` as it goes; it is past stopping.
+
+        One whose lock was waited for in vain has changed nothing, though it has said that it begins.
+        """
         self._before = self.installed()
-        return self._past_locks(lambda: Conversation(self._take_line, lambda: False).run(argv))
+        answer = self._past_locks(lambda: self._converse(argv))
+        self.has_acted = self.has_acted or self._has_begun
+        return answer
+
+    def _converse(self, argv: List[str]) -> Answer:
+        try:
+            return Conversation(self._take_line, lambda: False).run(argv)
+        except OSError:  # its lines find no room on the disk
+            self.has_acted = self.has_acted or self._has_begun
+            raise
 
     def _is_changing(self) -> bool:
-        # rpm takes its lock after dnf and zypper have said that they begin.
+        # rpm takes its lock after zypper has said that it begins.
         return self._has_begun and self.installed() != self._before
 
     def _take_line(self, line: str) -> None:
         self._has_begun = self._has_begun or bool(self._acts.match(line))
-        self.has_acted = self.has_acted or self._has_begun
         self._report.output(line)
         found = _COUNT.search(line)
         if found and 0 < int(found.group(1)) <= int(found.group(2)):

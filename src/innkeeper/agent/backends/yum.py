@@ -14,7 +14,6 @@ class Yum(Dnf):
     program = "yum"
     # Its default for repositories is the one that is wanted.
     _options = ("-y", "--setopt=exit_on_lock=1")
-    _only_download = "--downloadonly"
     _ask_restarting = ("needs-restarting", "-r")
 
     def __init__(self, places: Places, report: Report) -> None:

@@ -113,9 +113,7 @@ dnf_filtered() {
 
 dnf_download() {
     # A test downloads, keeps what it has downloaded, and finds full disks and files of two owners.
-    _only=--setopt=tsflags=test
-    if [ "$BACKEND" = yum ] || dnf_is_5; then _only=--downloadonly; fi
-    dnf_run upgrade $_only
+    dnf_run upgrade --setopt=tsflags=test
     expect "The download and its test"
     awk '
         /^Skipping packages with/ { table = 1; next }
@@ -128,10 +126,9 @@ dnf_download() {
 }
 
 dnf_apply() {
-    # What dnf 5 prints as it begins is not proved.
-    dnf_is_5 && ACTED=1
     set -f
-    run_applying '^[[:space:]]*Running transaction[[:space:]]*$' $(dnf_words) upgrade $NAMES
+    # The first step, or script, behind rpm's lock and test: "Running transaction" comes before them. Then dnf 5's.
+    run_applying '^[[:space:]]+(Preparing|Running scriptlet|[A-Z][a-z]+ing|Cleanup|Erase) *: |scriptlet|^\[ *[0-9]+/[0-9]+\] (Verify|Prepare|[A-Z][a-z]+ing) ' $(dnf_words) upgrade $NAMES
     set +f
     expect "$BACKEND upgrade"
     # dnf 4 ends with 0 all the same.

@@ -38,7 +38,7 @@ run_applying() { # PATTERN PROGRAM…
 }
 ACTS=
 
-# rpm takes its lock after dnf and zypper have said that they begin.
+# rpm takes its lock after zypper has said that it begins.
 stepped_has_begun() {
     [ -n "$ACTS" ] && grep -q -E "$ACTS" "$T/out" || return 1
     installed >"$T/applied.now"
