@@ -597,3 +597,23 @@ libc6:
 def test_a_candidate_that_is_phased_is_told_from_other_versions() -> None:
     """By what apt-cache prints beside its priority."""
     assert read_phased(_POLICY) == {"shop"}
+
+
+async def test_a_named_package_on_hold_stops_no_other(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
+    """apt would refuse them all; one that has nothing newer is no news."""
+    for name in ("hello", "world"):
+        apt_guest.publish(name, "2.0")
+    apt_guest.install(apt_guest.publish("quiet", "1.0"))
+    for name in ("hello", "quiet"):
+        apt_guest.hold(name)
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b'{"packages": ["hello", "quiet", "world"]}')
+    task = await ended(agent, "u1")
+    assert task.packages == (PackageChange(name="world", old_version="1.0", new_version="2.0"),), task.text
+    assert task.text == "1 package changed; held back: hello (on hold)."
+    await agent.start_task("", "u2", b'{"packages": ["hello"]}')
+    task = await ended(agent, "u2")
+    assert (task.status, task.text) == (
+        UpdateStatus.SUCCESS,
+        "Nothing was updated; held back: hello (on hold).",
+    )

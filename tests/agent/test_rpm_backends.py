@@ -16,6 +16,7 @@ from tests.kits.rig import SHELLS, KitHost
 
 RPM = r"""
 if [ "$1" = -qa ]; then
+    if [ -n "$LOCKS" ]; then printf 'vim.x86_64\t9-1\n'; fi
     if [ -e "$ROOT/updated" ]; then printf 'bash.x86_64\t5.2-2\n'; else printf 'bash.x86_64\t5.2-1\n'; fi
 fi
 """
@@ -24,7 +25,7 @@ DNF_5 = r"""
 case "$*" in
 *--version*) echo 'dnf5 version 5.2.13.1'; echo 'libdnf5 version 5.2.13';;
 *repolist*) printf 'repo id  repo name\nupdates  Updates\n%b' "$MORE";;
-*disable_excludes*) exit 0;;
+*disable_excludes*) [ -z "$LOCKS" ] || { echo 'bash.x86_64 5.2-2 updates'; echo 'vim.x86_64 9-2 updates'; exit 100; };;
 *check-update*)
     case "$*" in *disablerepo=dead*) ;; *) if [ -n "$MORE" ]; then
         echo 'Updating and loading repositories:'
@@ -32,8 +33,10 @@ case "$*" in
         exit 1
     fi;; esac
     echo 'bash.x86_64 5.2-2 updates'; exit 100;;
+*tsflags=test*vim*) echo "Argument 'vim' matches only excluded packages."; exit 1;;
 *tsflags=test*) echo 'Running transaction'; printf '%b' "$REFUSES"; [ -z "$REFUSES" ] || exit 1;;
 *needs-restarting*) echo 'Reboot should not be necessary.';;
+*upgrade*vim*) echo "Argument 'vim' matches only excluded packages."; exit 1;;
 *upgrade*)
     if ! [ -e "$ROOT/asked" ] && [ -n "$LOCKED" ]; then
         touch "$ROOT/asked"
@@ -85,7 +88,7 @@ def prepare(guest: Guest, name: str, program: str, **environment: str) -> None:
     guest.program("rpm", RPM)
     guest.program("needs-restarting", "exit 0")
     guest.environment.update(ROOT=str(guest.root), CODE="0", AGAIN="0", MORE="", SAYS="", LOCKED="")
-    guest.environment.update(REFUSES="", FAILS="")
+    guest.environment.update(REFUSES="", FAILS="", LOCKS="")
     guest.environment.update(environment)
 
 
@@ -99,12 +102,12 @@ async def any_host(guest: Guest, request: pytest.FixtureRequest) -> AsyncIterato
         yield host
 
 
-async def update(guest: Guest, host: Host | KitHost) -> AgentTask:
+async def update(guest: Guest, host: Host | KitHost, context: bytes = b"") -> AgentTask:
     """Run an update to its end."""
     if isinstance(host, Host):
         guest.start()
     agent = await host.session()
-    await agent.start_task("", "u1", b"")
+    await agent.start_task("", "u1", context)
     return await ended(agent, "u1")
 
 
@@ -169,6 +172,14 @@ async def test_dnf_5_has_changed_nothing_before_its_first_step(
     guest.environment["INNKEEPER_BACKEND"] = "dnf"
     task = await update(guest, any_host)
     assert (task.status, task.unchanged) == (UpdateStatus.FAILED, is_unchanged), task.text
+
+
+async def test_dnf_5_is_not_named_what_is_locked(guest: Guest, any_host: Host | KitHost) -> None:
+    """It would refuse all that is named."""
+    prepare(guest, "dnf", DNF_5, LOCKS="yes", INNKEEPER_BACKEND="dnf")
+    task = await update(guest, any_host, b'{"packages": ["bash", "vim"]}')
+    assert (task.status, task.packages) == (UpdateStatus.SUCCESS, CHANGED), task.text
+    assert task.text == "1 package changed; held back: vim (locked or excluded)."
 
 
 async def test_yum_updates_and_names_what_is_excluded(guest: Guest, host: Host) -> None:

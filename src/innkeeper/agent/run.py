@@ -186,6 +186,20 @@ class Run:
             return False
         return True
 
+    def keep_stopped(self, timers: List[str]) -> None:
+        """Write down which timers are about to be stopped, on the disk before they are."""
+        write_durably(self._stopped_path, json.dumps(timers).encode())
+
+    def take_stopped(self) -> List[str]:
+        """Return them, once."""
+        try:
+            with open(self._stopped_path, encoding="utf-8") as file:
+                timers = [str(timer) for timer in json.load(file)]
+            os.remove(self._stopped_path)
+        except (OSError, ValueError):
+            return []
+        return timers
+
     def keep_complaints(self, complaints: List[str]) -> None:
         """Write down what was wrong with the package database before the update."""
         write_durably(self._complaints_path, json.dumps(complaints).encode())
@@ -209,6 +223,10 @@ class Run:
     @property
     def _acting_path(self) -> str:
         return os.path.join(self.path, "acting")
+
+    @property
+    def _stopped_path(self) -> str:
+        return os.path.join(self.path, "stopped")
 
     @property
     def _complaints_path(self) -> str:

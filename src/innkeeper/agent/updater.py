@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, cast
 
 from innkeeper.agent import disturbed
 from innkeeper.agent.backends import BACKENDS
+from innkeeper.agent.backends.quiet import start_again
 from innkeeper.agent.command import ask, environment
 from innkeeper.agent.context import read_context
 from innkeeper.agent.journal import MAX_PACKAGES, Journal
@@ -128,6 +129,7 @@ class Updater(TaskPlugin):
         for event in events:
             self._take(identifier, event)
         if identifier in self._runs and not events and (is_dead or run.is_overdue):
+            start_again(run)
             short = shortages(self._places, "", run.asked_at)
             self._fail(identifier, f"The update program has died{short}.")
 

@@ -6,6 +6,7 @@ from typing import List
 from innkeeper.agent import disturbed
 from innkeeper.agent.backends import BACKENDS
 from innkeeper.agent.backends.backend import Backend
+from innkeeper.agent.backends.quiet import quiet
 from innkeeper.agent.command import Stopped
 from innkeeper.agent.context import UpdateOptions, read_context
 from innkeeper.agent.packages import changes
@@ -64,7 +65,8 @@ def _update(places: Places, backend: Backend, report: Report, run: Run, request:
     run.keep_complaints(backend.complaints())
     before, began = backend.installed(), request.since or time.time()
     try:
-        backend.update(request, options.packages)
+        with quiet(places, report, run):
+            backend.update(request, options.packages)
     finally:
         run.keep_disturbed(disturbed.find(places, began))
         changed = changes(before, backend.installed())

@@ -6,7 +6,6 @@ from typing import List, Optional, Set
 
 from innkeeper.agent.backends.backend import DOWNLOADED_PERCENT, UNMET, Backend, expect_success
 from innkeeper.agent.backends.cause import cause
-from innkeeper.agent.backends.quiet import Quiet
 from innkeeper.agent.backends.stepped import count
 from innkeeper.agent.command import Answer, ask
 from innkeeper.agent.journal import PackageChange
@@ -70,12 +69,14 @@ class Apt(Backend):
         #: The packages that dpkg complained of before the update, and those that it still cannot configure.
         self._troubled: Set[str] = set()
         self._still: Set[str] = set()
+        #: What was named, has a newer version and is on hold.
+        self._on_hold: List[str] = []
 
     def prepare(self, packages: List[str]) -> Optional[List[PackageChange]]:
         """Refresh, simulate, download."""
         self._report.state(Status.SEARCHING, "Looking for updates")
         self._refresh()
-        what = _command(packages)
+        what = self._command(packages)
         plan = self._simulate(what)
         if self._was_interrupted() or (_BROKEN.search(plan.output) and self._can_mend()):
             return None
@@ -88,20 +89,16 @@ class Apt(Backend):
         """Refresh, and simulate what an update does: what it keeps back is no part of it."""
         if refresh:
             self._refresh()
-        return self._read(self._simulate(_command(packages)))
+        return self._read(self._simulate(self._command(packages)))
 
     def update(self, request: Request, packages: List[str]) -> None:
         """Repair, refresh, download, apply."""
-        with Quiet(self._places, self._report):
-            self._update(packages, is_refreshed=request.is_prepared)
-
-    def _update(self, packages: List[str], is_refreshed: bool) -> None:
         self._report.state(Status.SEARCHING, "Looking for updates")
         self._troubled = {complaint.partition(":")[0] for complaint in self.complaints()}
         repaired = self._repair()
-        if not is_refreshed:
+        if not request.is_prepared:
             self._refresh()
-        what = _command(packages)
+        what = self._command(packages)
         plan = self._simulate(what)
         if _BROKEN.search(plan.output) and self._can_mend():
             self._mend()
@@ -153,6 +150,16 @@ class Apt(Backend):
         updates = self._places.under("var/lib/dpkg/updates")
         return os.path.isdir(updates) and any(name.isdigit() for name in os.listdir(updates))
 
+    def _command(self, packages: List[str]) -> List[str]:
+        """What apt is to do. Of the packages that are named, one on hold would stop all: it is left out."""
+        if not packages:
+            return ["--with-new-pkgs", "upgrade"]
+        held = ask(["apt-mark", "showhold"]).output.split()
+        on_hold = [name for name in packages if name in held or _bare(name) in held]
+        newer = read_names(self._simulate(["upgrade"]).output, _KEPT) if on_hold else []
+        self._on_hold = [name for name in on_hold if name in newer or _bare(name) in newer]
+        return ["--only-upgrade", "install", "--", *(name for name in packages if name not in on_hold)]
+
     def _simulate(self, what: List[str]) -> Answer:
         return ask(["apt-get", *_OPTIONS, "-s", *what], timeout=600)
 
@@ -160,7 +167,7 @@ class Apt(Backend):
         """Read from a simulation what would be changed, and what is left as it is."""
         expect_success(plan, "apt-get -s")
         self.security = read_security(plan.output)
-        self.held_back = self._held_back(plan.output)
+        self.held_back = [f"{name} (on hold)" for name in self._on_hold] + self._held_back(plan.output)
         return [(name, old, new) for name, old, new in _PLANNED.findall(plan.output)]
 
     def _held_back(self, text: str) -> List[str]:
@@ -249,6 +256,11 @@ class Apt(Backend):
         if answer.code != 0:
             return [f"dpkg cannot read its database: {cause(answer.output)}"]
         return read_audit(answer.output)
+
+
+def _bare(name: str) -> str:
+    """Return a name without its architecture."""
+    return name.partition(":")[0]
 
 
 def reads_any(text: str) -> bool:
@@ -350,12 +362,6 @@ def read_audit(text: str) -> List[str]:
             what = "not configured"  # each try makes "unpacked" to "half configured", and no better or worse
         found += [f"{line.split()[0]}: {what}" for line in lines if line.startswith(" ") and line.strip()]
     return found
-
-
-def _command(packages: List[str]) -> List[str]:
-    if packages:
-        return ["--only-upgrade", "install", "--", *packages]
-    return ["--with-new-pkgs", "upgrade"]
 
 
 def _share(fields: List[str]) -> Optional[float]:

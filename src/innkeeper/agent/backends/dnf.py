@@ -63,7 +63,10 @@ class Dnf(RpmBackend):
         if not waiting and self._is_5 and not self._repositories():
             raise Failure("Not looked for updates: there are no enabled repositories (/etc/yum.repos.d).")
         installed = self.installed()
-        self.held_back = [f"{name} (locked or excluded)" for name in self._filtered(packages, waiting)]
+        filtered = self._filtered(packages, waiting)
+        self.held_back = [f"{name} (locked or excluded)" for name in filtered]
+        free = [_bare(name) for name, _ in waiting]
+        self._locked = [name for name in packages if name in filtered and name not in free]
         return [(_bare(name), installed.get(name, ""), version) for name, version in waiting]
 
     def _check_update(self, packages: List[str], refresh: bool) -> str:

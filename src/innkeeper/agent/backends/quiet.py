@@ -1,55 +1,67 @@
-"""Keep apt's own timers from running beside an update.
+"""Keep the timers of the guest's own package managers from running beside an update.
 
 A guest that was off for a while runs its missed timers at boot, in the very minutes of its update.
 """
 
+import contextlib
 import time
-from types import TracebackType
-from typing import List, Optional, Type
+from typing import Iterator, List
 
 from innkeeper.agent.command import ask
 from innkeeper.agent.places import Places
 from innkeeper.agent.report import Report
+from innkeeper.agent.run import Run
 
-_TIMERS = ["apt-daily.timer", "apt-daily-upgrade.timer"]
-_SERVICES = ["apt-daily.service", "apt-daily-upgrade.service"]
-#: How long a run of theirs is waited for; apt's own lock has the last word.
+_NAMES = ["apt-daily", "apt-daily-upgrade", "dnf-automatic", "dnf-automatic-download"]
+_NAMES += ["dnf-automatic-install", "dnf-automatic-notifyonly", "dnf5-automatic", "dnf-makecache"]
+_NAMES += ["dnf5-makecache", "packagekit-background", "transactional-update", "os-update", "zypp-refresh"]
+_NAMES += ["pacman-filesdb-refresh"]
+#: How long a run of theirs is waited for; the package manager's own lock has the last word.
 _TIMEOUT_S = 600
+#: It keeps its locks while it has nothing to do, and ends then where it is asked to; the bus starts it again.
+_PACKAGEKIT = "org.freedesktop.PackageKit"
+_LEAVE = ["busctl", "call", _PACKAGEKIT, "/org/freedesktop/PackageKit", _PACKAGEKIT, "SuggestDaemonQuit"]
 
 
-class Quiet:
-    """Stops the timers, waits for what they started, and starts them again at the end.
+@contextlib.contextmanager
+def quiet(places: Places, report: Report, run: Run) -> Iterator[None]:
+    """Stop the timers, wait for what they started, and start them again at the end.
 
-    Should the worker die between, they come back with the next boot.
+    Should the worker die between, the agent starts them again, or the next boot.
     """
+    try:
+        if places.has_systemd:
+            _stop(run)
+            _wait(report)
+        yield
+    finally:
+        start_again(run)
 
-    def __init__(self, places: Places, report: Report) -> None:
-        self._places = places
-        self._report = report
-        self._stopped: List[str] = []
 
-    def __enter__(self) -> "Quiet":
-        if self._places.has_systemd:
-            self._stopped = _active(_TIMERS)
-            if self._stopped:
-                ask(["systemctl", "stop", *self._stopped])
-            self._wait()
-        return self
+def start_again(run: Run) -> None:
+    """Start the timers that a run has stopped, once."""
+    timers = run.take_stopped()
+    if timers:
+        ask(["systemctl", "start", *timers])
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        if self._stopped:
-            ask(["systemctl", "start", *self._stopped])
 
-    def _wait(self) -> None:
-        end = time.monotonic() + _TIMEOUT_S
-        while _active(_SERVICES) and time.monotonic() < end:
-            self._report.output("Waiting for apt's own daily run to end")
-            time.sleep(2)
+def _stop(run: Run) -> None:
+    timers = _active([f"{name}.timer" for name in _NAMES])
+    if timers:
+        run.keep_stopped(timers)
+        ask(["systemctl", "stop", *timers])
+    if _active(["packagekit.service"]):
+        ask(_LEAVE)
+
+
+def _wait(report: Report) -> None:
+    end = time.monotonic() + _TIMEOUT_S
+    services = [f"{name}.service" for name in _NAMES]
+    running = _active(services)
+    while running and time.monotonic() < end:
+        report.output(f"Waiting for {', '.join(running)}")
+        report.pause(2)
+        running = _active(services)
 
 
 def _active(units: List[str]) -> List[str]:

@@ -27,6 +27,8 @@ class Stepped(Backend):
     def __init__(self, places: Places, report: Report) -> None:
         super().__init__(places, report)
         self._applied: List[str] = []
+        #: Of the packages that were named, those that are locked: one would stop the others.
+        self._locked: List[str] = []
         #: What was installed before what changes packages was run.
         self._before: Installed = {}
 
@@ -40,7 +42,7 @@ class Stepped(Backend):
         if planned:
             self._report.state(Status.APPLYING, f"Applying {count(planned)}", DOWNLOADED_PERCENT)
             self._applied = [name for name, _, _ in planned]
-            self._apply(packages)
+            self._apply(self._without_locked(packages))
 
     def needs_reboot(self) -> bool:
         """Whether the core of the system was updated."""
@@ -51,8 +53,11 @@ class Stepped(Backend):
         planned = self.look(packages, refresh)
         if planned:
             self._report.state(Status.DOWNLOADING, f"Downloading {count(planned)}", 0)
-            planned = self._download(packages, planned)
+            planned = self._download(self._without_locked(packages), planned)
         return planned
+
+    def _without_locked(self, packages: List[str]) -> List[str]:
+        return [name for name in packages if name not in self._locked]
 
     def _download(self, packages: List[str], planned: List[PackageChange]) -> List[PackageChange]:
         """Download; returns what is left of the plan where only now more is known."""

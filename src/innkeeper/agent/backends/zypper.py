@@ -15,6 +15,8 @@ _ZYPPER = ["zypper", "--non-interactive"]
 _UPDATE = ["update", "--auto-agree-with-licenses"]
 #: zypper's exit codes that are no plain success and no failure.
 _REBOOT_NEEDED = 102
+#: What is named cannot be had, or is locked.
+_REFUSED = 4
 _RUN_AGAIN = 103
 #: A repository was skipped: what the others have is applied.
 _REPOSITORY_SKIPPED = 106
@@ -47,11 +49,15 @@ class Zypper(RpmBackend):
         if refresh:
             self._refresh()
         # Its words for people have the names that are left out, its XML the versions.
-        answer = self._run([*_ZYPPER, *_UPDATE, "--dry-run", *packages], may_stop=True)
+        answer = self._simulate(packages)
+        if packages and answer.code == _REFUSED:
+            self._locked = self._find_locked(packages)
+            packages = self._without_locked(packages)
+            answer = self._simulate(packages) if packages else Answer(0, "Nothing to do.")
         _expect_good(answer, "zypper update --dry-run")
         if answer.code == _REPOSITORY_SKIPPED and not self.not_looked:
             self.not_looked = read_unread(answer.output)
-        self.held_back = read_left_out(answer.output)
+        self.held_back = [f"{name} (locked)" for name in self._locked] + read_left_out(answer.output)
         if _NOTHING.search(answer.output):
             return []
         argv = [_ZYPPER[0], "--xmlout", *_ZYPPER[1:], *_UPDATE, "--dry-run", *packages]
@@ -59,6 +65,14 @@ class Zypper(RpmBackend):
         if not planned:
             raise Failure(f"zypper's plan cannot be read: {cause(answer.output)}")
         return planned
+
+    def _simulate(self, packages: List[str]) -> Answer:
+        return self._run([*_ZYPPER, *_UPDATE, "--dry-run", *packages], may_stop=True)
+
+    def _find_locked(self, packages: List[str]) -> List[str]:
+        """Of the packages that are named, those whose update is locked: of all updates it leaves those out."""
+        left_out = read_left_out(self._simulate([]).output)
+        return [name for name in packages if f"{name} (locked)" in left_out]
 
     def _refresh(self) -> None:
         """Read the repositories anew; where none can be read, nothing was looked for."""
@@ -74,8 +88,7 @@ class Zypper(RpmBackend):
         answer = self._run([*_ZYPPER, *_UPDATE, "--download-only", *packages], may_stop=True)
         _expect_good(answer, "The download")
         # Files of two owners are found in what is downloaded alone.
-        answer = self._run([*_ZYPPER, *_UPDATE, "--dry-run", *packages], may_stop=True)
-        _expect_good(answer, "The test of the download")
+        _expect_good(self._simulate(packages), "The test of the download")
         return planned
 
     def _apply(self, packages: List[str]) -> None:

@@ -5,12 +5,33 @@ APT_OPTIONS="-q -y -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confdef
 APT_STATUS="-o APT::Status-Fd=3"
 
 apt_what() {
-    if [ -n "$NAMES" ]; then printf '%s' "--only-upgrade install -- $NAMES"; else printf '%s' "--with-new-pkgs upgrade"; fi
+    if [ -n "$NAMES$ON_HOLD" ]; then printf '%s' "--only-upgrade install -- $NAMES"; else printf '%s' "--with-new-pkgs upgrade"; fi
 }
+
+# Of the packages that are named, one on hold would stop all: it is left out.
+ON_HOLD=
+apt_leave_held() {
+    [ -n "$NAMES" ] || return 0
+    ask 60 apt-mark showhold
+    cp "$T/asked" "$T/hold"
+    ON_HOLD=$(printf '%s\n' $NAMES | awk -v is_held=1 "$AWK_HELD" "$T/hold" -)
+    [ -n "$ON_HOLD" ] || return 0
+    NAMES=$(printf '%s\n' $NAMES | awk -v is_held=0 "$AWK_HELD" "$T/hold" -)
+    apt_simulate upgrade
+    apt_names "The following packages have been kept back:" "$T/plan" >"$T/kept"
+    printf '%s\n' $ON_HOLD | awk -v is_held=1 "$AWK_HELD" "$T/kept" - | sed 's/$/ (on hold)/' >"$T/on_hold"
+}
+
+# Of names, those that are in a list, there perhaps without their architecture; or those that are not.
+AWK_HELD='
+FILENAME == ARGV[1] { held[$1] = 1; next }
+{ bare = $1; sub(/:.*/, "", bare); if ((($1 in held) || (bare in held)) == is_held) print $1 }
+'
 
 apt_prepare() {
     note_state 1 null "Looking for updates"
     apt_refresh
+    apt_leave_held
     _what=$(apt_what)
     apt_simulate $_what
     if apt_was_interrupted || { apt_is_broken && apt_can_mend; }; then
@@ -25,12 +46,12 @@ apt_prepare() {
 
 apt_look() {
     apt_refresh
+    apt_leave_held
     apt_simulate $(apt_what)
     apt_read_plan
 }
 
 apt_update() {
-    apt_quiet
     note_state 1 null "Looking for updates"
     apt_complaints >"$T/troubled.lines"
     sed 's/:.*//' "$T/troubled.lines" | sort -u >"$T/troubled"
@@ -38,6 +59,7 @@ apt_update() {
     _repaired=$CODE
     cp "$T/out" "$T/repair"
     [ -n "$IS_PREPARED" ] || apt_refresh
+    apt_leave_held
     _what=$(apt_what)
     apt_simulate $_what
     if apt_is_broken && apt_can_mend; then
@@ -135,7 +157,7 @@ apt_read_plan() {
     apt_planned "$T/plan" >"$T/planned.all"
     cut -f 1-3 "$T/planned.all" >"$T/planned"
     cut -f 4 "$T/planned.all" >"$T/security"
-    : >"$T/held"
+    if [ -e "$T/on_hold" ]; then cp "$T/on_hold" "$T/held"; else : >"$T/held"; fi
     apt_names "The following upgrades have been deferred due to phasing:" "$T/plan" | sed 's/$/ (phased: not yet for this machine)/' >"$T/phased.lines"
     apt_names "The following packages have been kept back:" "$T/plan" >"$T/kept"
     if [ -s "$T/kept" ]; then
@@ -273,27 +295,6 @@ apt_complaints() {
 }
 
 apt_needs_reboot() { return 1; }
-
-# Keep the timers of apt itself from running beside an update; they come back at its end, or with the next boot.
-apt_quiet() {
-    has_systemd && has systemctl || return 0
-    APT_TIMERS=
-    for _timer in apt-daily.timer apt-daily-upgrade.timer; do
-        systemctl is-active -q "$_timer" 2>/dev/null && APT_TIMERS="$APT_TIMERS $_timer"
-    done
-    [ -n "$APT_TIMERS" ] && systemctl stop $APT_TIMERS >/dev/null 2>&1
-    _until=$(($(now_s) + 600))
-    while systemctl is-active apt-daily.service apt-daily-upgrade.service 2>/dev/null | grep -q '^\(active\|activating\|reloading\)'; do
-        [ "$(now_s)" -lt $_until ] || break
-        say "Waiting for apt's own daily run to end"
-        sleep 2
-    done
-}
-
-apt_unquiet() {
-    [ -n "${APT_TIMERS:-}" ] && systemctl start $APT_TIMERS >/dev/null 2>&1
-    return 0
-}
 
 apt_has_begun() { grep -q -e '^pm' -e '^status' -e '^processing' "$T/status"; }
 

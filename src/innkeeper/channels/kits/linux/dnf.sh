@@ -48,6 +48,9 @@ dnf_look() {
     # name.arch, version → name, former version, version
     awk -F '\t' 'FILENAME == ARGV[1] { old[$1] = $2; next } { bare = $1; sub(/\.[^.]*$/, "", bare); print bare "\t" old[$1] "\t" $2 }' "$T/rpms" "$T/waiting" >"$T/planned"
     dnf_filtered >"$T/held"
+    # Of the packages that are named, one that is locked may stop the others.
+    sed 's/ (.*//' "$T/held" >"$T/locked"
+    leave_locked "$T/planned" "$T/locked"
 }
 
 # What waits, in $T/out; a repository that cannot be read is named and left out.

@@ -73,8 +73,16 @@ settle_dead() {
     else
         _words="The program that does it has died$(killed_since "$1")."
     fi
+    start_again "$1"
     if [ -e "$1/acting" ]; then _same=false; else _same=true; fi
     printf 'failed\n%s\n%s\n' $_same "$_words" | put_end "$1"
+}
+
+# Start the timers again that a step has stopped, once.
+start_again() { # DIRECTORY
+    [ -s "$1/stopped" ] || return 0
+    mv -f "$1/stopped" "$1/stopped.ended" 2>/dev/null && systemctl start $(cat "$1/stopped.ended") >/dev/null 2>&1
+    return 0
 }
 
 # Of a step whose worker has not come in time, and may do so at this very moment.

@@ -18,6 +18,15 @@ stepped_update() {
     "${BACKEND}_apply"
 }
 
+# Take those of the named packages away that are in the last of these files, and in none of the first.
+leave_locked() { # PLANNED LOCKED
+    NAMES=$(printf '%s\n' $NAMES | awk -F '\t' '
+        FILENAME == ARGV[1] { planned[$1] = 1; next }
+        FILENAME == ARGV[2] { locked[$1] = 1; next }
+        (($1 in locked) && !($1 in planned)) || $1 == "" { next }
+        { printf " %s", $1 }' "$1" "$2" -)
+}
+
 # Run what may be stopped, as it changes nothing.
 run_stoppable() {
     MAY_STOP=1

@@ -76,6 +76,36 @@ installed() {
         END { if (name != "") print name "\t" version }'
 }
 
+# Keep the timers of the guest's own package managers from running beside an update: a guest that was off for a
+# while runs those that it missed at boot. They are noted before they are stopped, and started again at the end,
+# by whoever settles a worker that is gone, or by the next boot.
+QUIET="apt-daily apt-daily-upgrade dnf-automatic dnf-automatic-download dnf-automatic-install dnf-automatic-notifyonly dnf5-automatic dnf-makecache dnf5-makecache packagekit-background transactional-update os-update zypp-refresh pacman-filesdb-refresh"
+
+be_quiet() {
+    has_systemd && has systemctl || return 0
+    active_of timer | put "$RUN/stopped"
+    [ -s "$RUN/stopped" ] && systemctl stop $(cat "$RUN/stopped") >/dev/null 2>&1
+    # It keeps its locks while it has nothing to do, and ends then where it is asked to; the bus starts it again.
+    if systemctl is-active -q packagekit.service 2>/dev/null && has busctl; then
+        ask 30 busctl call org.freedesktop.PackageKit /org/freedesktop/PackageKit org.freedesktop.PackageKit SuggestDaemonQuit
+    fi
+    _until=$(($(now_s) + 600))
+    while [ "$(now_s)" -lt $_until ]; do
+        _running=$(active_of service | tr '\n' ' ')
+        [ -n "$_running" ] || break
+        say "Waiting for $_running"
+        sleep 2
+    done
+}
+
+# Those of them that are active.
+active_of() { # KIND
+    _units=$(printf "%s.$1 " $QUIET)
+    systemctl is-active $_units 2>/dev/null | awk -v units="$_units" '
+        BEGIN { split(units, unit, " ") }
+        /^(active|activating|reloading)$/ { print unit[NR] }'
+}
+
 # What differs between two of these, as name, old, new.
 changes() {
     awk -F '\t' '
@@ -122,7 +152,7 @@ wants_reboot() {
 
 # Note how the step ended; nothing follows.
 finish() { # END UNCHANGED TEXT
-    [ "$BACKEND" = apt ] && apt_unquiet
+    start_again "$RUN"
     printf '%s\n%s\n%s\n' "$1" "$2" "$(printf '%s' "$3" | tr '\n\t' '  ' | cut -c 1-2000)" | put_end "$RUN"
     leave_turn
     exit 0
@@ -236,6 +266,7 @@ work_update() {
     "${BACKEND}_complaints" >"$T/complaints"
     installed >"$T/before"
     keep_installed
+    be_quiet
     [ -n "$NONE" ] || "${BACKEND}_update"
     note_changes
     "${BACKEND}_complaints" | awk 'FILENAME == ARGV[1] { old[$0] = 1; next } !($0 in old)' "$T/complaints" - >"$T/worse"

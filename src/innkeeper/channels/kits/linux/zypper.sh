@@ -19,9 +19,19 @@ zypper_look() {
     fi
     # Its words for people have the names that are left out, its XML the versions.
     run_stoppable $ZYPPER $ZYPPER_UPDATE --dry-run $NAMES
+    : >"$T/locked"
+    # 4: what is named cannot be had, or is locked.
+    if [ "$CODE" = 4 ] && [ -n "$NAMES" ]; then
+        zypper_leave_locked
+        if [ -z "$NAMES" ]; then
+            sed 's/$/ (locked)/' "$T/locked" >"$T/held"
+            return
+        fi
+        run_stoppable $ZYPPER $ZYPPER_UPDATE --dry-run $NAMES
+    fi
     zypper_expect "zypper update --dry-run"
     if [ "$CODE" = 106 ] && [ ! -s "$T/unseen" ]; then zypper_unread >"$T/unseen"; fi
-    zypper_left_out >"$T/held"
+    { sed 's/$/ (locked)/' "$T/locked" && zypper_left_out; } >"$T/held"
     grep -q -x 'Nothing to do\.' "$T/out" && return 0
     cp "$T/out" "$T/words"
     UNHEARD=1
@@ -29,6 +39,14 @@ zypper_look() {
     UNHEARD=
     zypper_plan >"$T/planned"
     [ -s "$T/planned" ] || fail "zypper's plan cannot be read: $(cause "$T/words")"
+}
+
+# Take the names away whose update is locked: of all updates it leaves those out.
+zypper_leave_locked() {
+    run_stoppable $ZYPPER $ZYPPER_UPDATE --dry-run
+    zypper_left_out | sed -n 's/ (locked)$//p' >"$T/all.locked"
+    printf '%s\n' $NAMES | awk 'FILENAME == ARGV[1] { locked[$1] = 1; next } $1 in locked' "$T/all.locked" - >"$T/locked"
+    leave_locked /dev/null "$T/locked"
 }
 
 zypper_expect() {
