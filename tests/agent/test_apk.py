@@ -6,12 +6,13 @@ is not met, a pinned package, a lock, and no repository at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
 from innkeeper.channels.ports import AgentTask, PackageChange, UpdateStatus
-from tests.agent.rig import Guest, Host, ended
+from tests.agent.rig import Guest, Host, ended, host_of
+from tests.kits.rig import SHELLS, KitHost
 
 APK = r"""
 echo "$*" >> "$ROOT/asked"
@@ -19,7 +20,7 @@ say() { printf '%b' "$1"; }
 case "$*" in
 "info -v") if [ -e "$ROOT/updated" ]; then v=2; else v=1; fi; say "bank-1-r0\nshop-$v-r0\nxz-libs-5.6-r1\n";;
 info) ;;
-update) say "$UPDATE_SAYS"; exit $UPDATE_CODE;;
+update*) say "$UPDATE_SAYS"; exit $UPDATE_CODE;;
 version*) say 'Installed:                                Available:\n'
     [ -e "$ROOT/updated" ] || say 'shop-1-r0                               < 2-r0 \n'
     say "$OLDER";;
@@ -34,11 +35,14 @@ version*) say 'Installed:                                Available:\n'
         say 'ERROR: Failed to open apk database: Resource temporarily unavailable\n'; exit 99
     fi
     case "$*" in
+    "cache download shop=2-r0 --cache-dir "*/var/cache/innkeeper/apk*)
+        say "$DOWNLOAD_SAYS"; [ -z "$DOWNLOAD_SAYS" ] || exit 1;;
     *simulate*)
         if [ -n "$PLAN" ]; then say "$PLAN"; exit $PLAN_CODE; fi
         [ -e "$ROOT/updated" ] || say '(1/1) Upgrading shop (1-r0 -> 2-r0)\n'
+        say "$GROWTH"
         say 'OK: 15 B in 3 packages\n';;
-    *) touch "$ROOT/updated"; say '(1/1) Upgrading shop (1-r0 -> 2-r0)\n'; say "$SAYS"; exit $CODE;;
+    *) touch "$ROOT/updated"; say '(1/1) Upgrading shop (1-r0 -> 2-r0)\n'; say "$SAYS"; exit $END_CODE;;
     esac;;
 esac
 """
@@ -52,18 +56,34 @@ FAILED = (
 UNMET = (
     "ERROR: unable to select packages:\\n  absent (no such package):\\n    required by: shop-3-r0[absent]\\n"
 )
-NAMES = ("UPDATE_SAYS", "OLDER", "REFUSES", "LOCKED", "PLAN", "SAYS")
+NAMES = ("UPDATE_SAYS", "OLDER", "REFUSES", "LOCKED", "PLAN", "SAYS", "DOWNLOAD_SAYS", "GROWTH")
 CHANGED = (PackageChange(name="shop", old_version="1-r0", new_version="2-r0"),)
 
 
-async def update(guest: Guest, host: Host, environment: Mapping[str, str], context: bytes = b"") -> AgentTask:
+@pytest.fixture(params=["agent", "busybox"])
+async def any_host(guest: Guest, request: pytest.FixtureRequest) -> AsyncIterator[Host | KitHost]:
+    """The host of that guest, which asks its agent, or a kit: one promise for both."""
+    if request.param in SHELLS:
+        yield KitHost(guest, request.param)
+        return
+    async with host_of(guest) as host:
+        yield host
+
+
+async def update(
+    guest: Guest, host: Host | KitHost, environment: Mapping[str, str], context: bytes = b""
+) -> AgentTask:
     """Run an update to its end, in a guest whose apk does this."""
     guest.use_plugin("innkeeper.apk")
     guest.program("apk", APK)
     guest.write("etc/apk/repositories", "/srv/repo/index.adb\n")
-    guest.environment.update(dict.fromkeys(NAMES, ""), ROOT=str(guest.root), UPDATE_CODE="0", CODE="0")
+    (guest.root / "usr").mkdir()
+    guest.environment.update(
+        dict.fromkeys(NAMES, ""), ROOT=str(guest.root), INNKEEPER_BACKEND="apk", UPDATE_CODE="0", END_CODE="0"
+    )
     guest.environment.update(environment, PLAN_CODE=environment.get("PLAN_CODE", "0"))
-    guest.start()
+    if isinstance(host, Host):
+        guest.start()
     agent = await host.session()
     await agent.start_task("", "u1", context)
     return await ended(agent, "u1")
@@ -86,10 +106,10 @@ async def update(guest: Guest, host: Host, environment: Mapping[str, str], conte
     ids=["good", "pinned", "locked", "old error", "one index away"],
 )
 async def test_what_is_no_failure(
-    guest: Guest, host: Host, environment: Mapping[str, str], text: str
+    guest: Guest, any_host: Host | KitHost, environment: Mapping[str, str], text: str
 ) -> None:
     """What was held back or not looked at is named."""
-    task = await update(guest, host, environment)
+    task = await update(guest, any_host, environment)
     assert (task.status, text in task.text) == (UpdateStatus.SUCCESS, True), task.text
 
 
@@ -97,26 +117,34 @@ async def test_what_is_no_failure(
     ("environment", "text", "unchanged"),
     [
         (
-            {"SAYS": FAILED, "CODE": "1"},
+            {"SAYS": FAILED, "END_CODE": "1"},
             "ERROR: lib/apk/exec/shop-2-r0.post-upgrade: exited with error 4; it said: * the database",
             False,
         ),
         ({"PLAN": UNMET, "PLAN_CODE": "2"}, "absent (no such package): required by: shop-3-r0", True),
+        ({"DOWNLOAD_SAYS": "ERROR: shop-2-r0: remote server returned error\\n"}, "The download failed", True),
+        (
+            {"GROWTH": "After this operation, 900000 GiB of additional disk space will be used.\\n"},
+            "No room for the update: it takes ",
+            True,
+        ),
         ({"UPDATE_SAYS": AWAY, "UPDATE_CODE": "1"}, "Not looked for updates: updating and opening", True),
     ],
-    ids=["script", "unmet", "all indexes away"],
+    ids=["script", "unmet", "download", "room", "all indexes away"],
 )
 async def test_what_is_a_failure(
-    guest: Guest, host: Host, environment: Mapping[str, str], text: str, unchanged: bool
+    guest: Guest, any_host: Host | KitHost, environment: Mapping[str, str], text: str, unchanged: bool
 ) -> None:
     """With its cause, and whether anything was changed."""
-    task = await update(guest, host, environment)
+    task = await update(guest, any_host, environment)
     assert (task.status, task.unchanged) == (UpdateStatus.FAILED, unchanged), task.text
     assert text in task.text
 
 
-async def test_only_what_is_installed_is_named_to_apk(guest: Guest, host: Host) -> None:
+async def test_only_what_is_installed_is_named_to_apk(guest: Guest, any_host: Host | KitHost) -> None:
     """apk refuses a package that is not there."""
-    task = await update(guest, host, {}, b'{"packages": ["shop", "nginx"]}')
+    task = await update(guest, any_host, {}, b'{"packages": ["shop", "nginx"]}')
     assert task.packages == CHANGED
-    assert (guest.root / "asked").read_text().splitlines().count("upgrade shop") == 1
+    asked = (guest.root / "asked").read_text().splitlines()
+    assert sum(call.startswith("upgrade shop ") for call in asked) == 1
+    assert not any("nginx" in call for call in asked)

@@ -6,12 +6,14 @@ import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from innkeeper.agent.backends.apt import read_growth, read_phased, reads_any
+from innkeeper.agent.backends.apt import read_phased, reads_any
+from innkeeper.agent.backends.room import read_growth
 from innkeeper.channels.ports import (
     GuestOutput,
     PackageChange,
@@ -617,3 +619,22 @@ async def test_a_named_package_on_hold_stops_no_other(apt_guest: AptGuest, apt_h
         UpdateStatus.SUCCESS,
         "Nothing was updated; held back: hello (on hold).",
     )
+
+
+async def test_a_kernel_takes_room_on_a_boot_of_its_own(
+    apt_guest: AptGuest, apt_host: Host | KitHost
+) -> None:
+    """As much as the present one; it is asked before anything is changed."""
+    apt_guest.install(apt_guest.publish("linux-image-amd64", "1.0"))
+    apt_guest.publish("linux-image-amd64", "2.0")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as boot:
+        (apt_guest.guest.root / "boot").symlink_to(boot)
+        for name, size in (("vmlinuz-1", 1), ("initrd.img-1", 4 * 10**12), ("initrd-rescue.img", 9 * 10**12)):
+            with (Path(boot) / name).open("wb") as file:
+                file.truncate(size)
+        agent = await apt_host.session()
+        await agent.start_task("", "u1", b"")
+        task = await ended(agent, "u1")
+    assert (task.status, task.unchanged) == (UpdateStatus.FAILED, True)
+    assert task.text.startswith("No room for the update: it takes ")
+    assert " MB more below /boot, and " in task.text

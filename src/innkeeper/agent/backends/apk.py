@@ -2,9 +2,11 @@
 
 import os
 import re
-from typing import List
+import shutil
+from typing import Callable, List
 
 from innkeeper.agent.backends.cause import cause
+from innkeeper.agent.backends.room import expect_room
 from innkeeper.agent.backends.stepped import Stepped
 from innkeeper.agent.command import Answer, ask
 from innkeeper.agent.journal import PackageChange
@@ -30,15 +32,18 @@ class Apk(Stepped):
 
     program = "apk"
     _acts = re.compile(r"\(\s*\d+/\d+\) \w")
+    #: What the last simulation printed.
+    _plan = ""
     _core = re.compile(r"linux-(?!headers|firmware|pam)\w+|musl\Z")
 
     def look(self, packages: List[str], refresh: bool = True) -> List[PackageChange]:
         """Refresh, and simulate."""
         if refresh:
             self._refresh()
-        plan = self._upgrade(["--simulate"], packages)
-        planned = read_plan(plan.output)
-        older = _OLDER.findall(ask(["apk", "version", "-l", "<"], timeout=300).output)
+        # Only where it is to say more it says how much room it takes.
+        self._plan = self._upgrade(["--simulate", "--verbose"], packages).output
+        planned = read_plan(self._plan)
+        older = _OLDER.findall(ask(self._apk("version", "-l", "<"), timeout=300).output)
         wanted = [name for name in older if not packages or name in packages]
         will_be = [name for name, _, _ in planned]
         self.held_back = [f"{name} (pinned)" for name in wanted if name not in will_be]
@@ -48,7 +53,7 @@ class Apk(Stepped):
         """Read the indexes anew; one that cannot be read is named, and all of them are a failure."""
         if not self._repositories():
             raise Failure("Not looked for updates: apk has no repository (/etc/apk/repositories).")
-        answer = self._run(["apk", "update"], may_stop=True)
+        answer = self._run(self._apk("update"), may_stop=True)
         if answer.code == 0:
             return
         self.not_looked = _UNREAD.findall(answer.output) or [cause(answer.output)]
@@ -63,24 +68,34 @@ class Apk(Stepped):
         return [line for line in lines if line and not line.startswith("#")]
 
     def _download(self, packages: List[str], planned: List[PackageChange]) -> List[PackageChange]:
-        if os.path.isdir(self._places.under("etc/apk/cache")):
-            names = [name for name, _, new in planned if new]
-            _expect_good(self._run(["apk", "cache", "download", *names], may_stop=True), "The download")
+        expect_room(self._places, self._plan, planned)
+        # A name alone would be the version that is installed.
+        names = [f"{name}={new}" for name, _, new in planned if new]
+        argv = self._apk("cache", "download", *names)
+        _expect_good(_forced(lambda words: self._run(words, may_stop=True), argv), "The download")
         return planned
 
     def _apply(self, packages: List[str]) -> None:
         self._upgrade([], packages)
+        shutil.rmtree(self._cache, ignore_errors=True)
+
+    @property
+    def _cache(self) -> str:
+        return self._places.under("var/cache/innkeeper/apk")
+
+    def _apk(self, *words: str) -> List[str]:
+        """A command of apk, on a cache of ours where the guest has none: else it downloads as it installs."""
+        if os.path.isdir(self._places.under("etc/apk/cache")):
+            return ["apk", *words]
+        os.makedirs(self._cache, exist_ok=True)
+        return ["apk", *words, "--cache-dir", self._cache]
 
     def _upgrade(self, options: List[str], packages: List[str]) -> Answer:
         names = [name for name in packages if name in self.installed()] if packages else []
         if packages and not names:
             return Answer(0, "")
-        argv = ["apk", "upgrade", *options, *names]
-        run = self._run if options else self._run_applying
-        answer = run(argv)
-        if answer.code != 0 and _FORCE in answer.output:
-            answer = run([*argv, _FORCE])
-        return _expect_good(answer, "apk upgrade")
+        argv = self._apk("upgrade", *options, *names)
+        return _expect_good(_forced(self._run if options else self._run_applying, argv), "apk upgrade")
 
     def installed(self) -> Installed:
         """What ``apk info -v`` lists, as ``name-version-rN``."""
@@ -102,6 +117,12 @@ def read_plan(text: str) -> List[PackageChange]:
         else:
             planned.append((name, first, second) if second else (name, "", first))
     return planned
+
+
+def _forced(run: Callable[[List[str]], Answer], argv: List[str]) -> Answer:
+    """Run apk, and once more where it does not go on without a repository."""
+    answer = run(argv)
+    return run([*argv, _FORCE]) if answer.code != 0 and _FORCE in answer.output else answer
 
 
 def _expect_good(answer: Answer, what: str) -> Answer:

@@ -6,6 +6,7 @@ from typing import List, Optional, Set
 
 from innkeeper.agent.backends.backend import DOWNLOADED_PERCENT, UNMET, Backend, expect_success
 from innkeeper.agent.backends.cause import cause
+from innkeeper.agent.backends.room import expect_room
 from innkeeper.agent.backends.stepped import count
 from innkeeper.agent.command import Answer, ask
 from innkeeper.agent.journal import PackageChange
@@ -48,8 +49,6 @@ _BROKEN = re.compile(r"--fix-broken|-f install|Unmet dependencies")
 _UNREAD = re.compile(
     r"^[EW]: (?:Failed to fetch|The repository|GPG error|Release file for|Repository ').*", re.MULTILINE
 )
-_GROWTH = re.compile(r"^After this operation, ([\d.,]+) ([kMGT]?B) of additional disk space", re.MULTILINE)
-_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _ERROR = re.compile(r"^E: .*", re.MULTILINE)
 _MEND = ["-f", "install"]
 _STATUS = ["-o", "APT::Status-Fd={status_fd}"]
@@ -82,7 +81,7 @@ class Apt(Backend):
             return None
         planned = self._read(plan)
         if planned:
-            self._download(what, count(planned))
+            self._download(what, planned)
         return planned
 
     def look(self, packages: List[str], refresh: bool = True) -> List[PackageChange]:
@@ -107,7 +106,7 @@ class Apt(Backend):
             self._expect(repaired, "dpkg --configure -a")
         planned = self._read(plan)
         if planned:
-            self._download(what, count(planned))
+            self._download(what, planned)
             self._apply(what, planned)
         self.held_back += sorted(f"{name} (not configured, as before the update)" for name in self._still)
 
@@ -201,17 +200,12 @@ class Apt(Backend):
         told = _UNREAD.findall(answer.output) or [cause(answer.output)]
         self.not_looked = list(dict.fromkeys(line.rstrip(". ") for line in told))
 
-    def _download(self, what: List[str], how_many: str) -> None:
-        self._report.state(Status.DOWNLOADING, f"Downloading {how_many}", 0)
+    def _download(self, what: List[str], planned: List[PackageChange]) -> None:
+        self._report.state(Status.DOWNLOADING, f"Downloading {count(planned)}", 0)
         argv = ["apt-get", *_OPTIONS, *_STATUS, "-d", *what]
         answer = self._run(argv, True, self._follow_status)
         expect_success(answer, "The download")
-        needed, free = read_growth(answer.output), free_bytes(self._places.under("usr"))
-        if free is not None and needed > free:
-            raise Failure(
-                f"No room for the update: it takes {needed / 1e6:,.1f} MB more below /usr, "
-                f"and {free / 1e6:,.1f} MB are free."
-            )
+        expect_room(self._places, answer.output, planned)
 
     def _apply(self, what: List[str], planned: List[PackageChange]) -> None:
         self._report.state(Status.APPLYING, f"Applying {count(planned)}", DOWNLOADED_PERCENT)
@@ -276,21 +270,6 @@ def _is_named(uri: str, suite: str, errors: List[str]) -> bool:
     uri = uri.rstrip("/")
     names = (f"{uri} {suite} ", f"{uri}/ {suite} ", f"{uri}/dists/{suite}/", f"{uri}/{suite.rstrip('/')}/")
     return any(name in error for error in errors for name in names)
-
-
-def read_growth(text: str) -> int:
-    """Read how many bytes more the packages will take, by apt's own sum of what they say of themselves."""
-    found = _GROWTH.search(text)
-    return int(float(found.group(1).replace(",", "")) * _UNITS[found.group(2)]) if found else 0
-
-
-def free_bytes(path: str) -> Optional[int]:
-    """Return what is free where a path lies, for root; nothing where that cannot be told."""
-    try:
-        state = os.statvfs(path)
-    except OSError:
-        return None
-    return state.f_bfree * state.f_frsize
 
 
 def read_failed(text: str) -> List[str]:

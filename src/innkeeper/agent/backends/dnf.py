@@ -6,6 +6,7 @@ from typing import List, Optional, Tuple
 
 from innkeeper.agent.backends.backend import UNMET, expect_success
 from innkeeper.agent.backends.cause import cause
+from innkeeper.agent.backends.room import expect_room
 from innkeeper.agent.backends.rpm import RpmBackend
 from innkeeper.agent.command import Answer, ask
 from innkeeper.agent.journal import PackageChange
@@ -39,7 +40,7 @@ class Dnf(RpmBackend):
     #: Distributions differ: a repository that cannot be read is a failure, and another dnf is named.
     _options: Tuple[str, ...] = ("-y", "--setopt=*.skip_if_unavailable=0", "--setopt=exit_on_lock=True")
     _ask_restarting: Tuple[str, ...] = ("dnf", "needs-restarting", "-r")
-    #: The first step, or script, behind rpm's lock and test: "Running transaction" comes before them. Then dnf 5's.
+    #: The first step, or script, of dnf 4 and yum, and of dnf 5: "Running transaction" comes before the lock.
     _acts = re.compile(
         r"\s+(Preparing|Running scriptlet|[A-Z][a-z]+ing|Cleanup|Erase) *: |.*scriptlet"
         r"|\[ *\d+/\d+\] (Verify|Prepare|[A-Z][a-z]+ing) "
@@ -112,6 +113,8 @@ class Dnf(RpmBackend):
         # A test downloads, keeps what it has downloaded, and finds full disks and files of two owners.
         argv = [*self._dnf(), "upgrade", "--setopt=tsflags=test", *packages]
         answer = expect_success(self._run(argv, may_stop=True), "The download and its test")
+        # rpm's test knows what the packages themselves take, and nothing of the initramfs.
+        expect_room(self._places, answer.output, planned)
         skipped = read_skipped(answer.output)
         self.held_back += [f"{name} ({UNMET})" for name in skipped]
         return [change for change in planned if change[0] not in skipped]

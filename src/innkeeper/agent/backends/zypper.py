@@ -6,6 +6,7 @@ from xml.sax.saxutils import unescape
 
 from innkeeper.agent.backends.backend import UNMET
 from innkeeper.agent.backends.cause import cause
+from innkeeper.agent.backends.room import expect_room
 from innkeeper.agent.backends.rpm import RpmBackend
 from innkeeper.agent.command import Answer, ask
 from innkeeper.agent.journal import PackageChange
@@ -70,7 +71,7 @@ class Zypper(RpmBackend):
         return self._run([*_ZYPPER, *_UPDATE, "--dry-run", *packages], may_stop=True)
 
     def _find_locked(self, packages: List[str]) -> List[str]:
-        """Of the packages that are named, those whose update is locked: of all updates it leaves those out."""
+        """Of the packages that are named, those whose update is locked: it says so of all updates."""
         left_out = read_left_out(self._simulate([]).output)
         return [name for name in packages if f"{name} (locked)" in left_out]
 
@@ -88,7 +89,9 @@ class Zypper(RpmBackend):
         answer = self._run([*_ZYPPER, *_UPDATE, "--download-only", *packages], may_stop=True)
         _expect_good(answer, "The download")
         # Files of two owners are found in what is downloaded alone.
-        _expect_good(self._simulate(packages), "The test of the download")
+        answer = self._simulate(packages)
+        _expect_good(answer, "The test of the download")
+        expect_room(self._places, answer.output, planned)
         return planned
 
     def _apply(self, packages: List[str]) -> None:

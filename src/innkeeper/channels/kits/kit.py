@@ -20,6 +20,7 @@ _LINUX_PARTS = (
     "run.sh",
     "cause.sh",
     "locks.sh",
+    "room.sh",
     "apt.sh",
     "stepped.sh",
     "dnf.sh",

@@ -3,9 +3,12 @@
 apk_look() {
     [ -n "$IS_PREPARED" ] || apk_refresh
     : >"$T/planned"
-    apk_upgrade run_stoppable --simulate
+    # Only where it is to say more it says how much room it takes.
+    apk_upgrade run_stoppable --simulate --verbose
     apk_plan >"$T/planned"
-    ask 300 apk version -l '<'
+    cp "$T/out" "$T/plan"
+    apk_cache
+    ask 300 apk version -l '<' $APK_CACHE
     awk -v names="$NAMES" '
         BEGIN { count = split(names, wanted, " "); for (i = 1; i <= count; i++) is_wanted[wanted[i]] = 1 }
         FILENAME == ARGV[1] { planned[$1] = 1; next }
@@ -20,7 +23,8 @@ apk_refresh() {
     if ! cat "$R/etc/apk/repositories" "$R/etc/apk/repositories.d"/* 2>/dev/null | grep -q '^[[:space:]]*[^#[:space:]]'; then
         fail "Not looked for updates: apk has no repository (/etc/apk/repositories)."
     fi
-    run_stoppable apk update
+    apk_cache
+    run_stoppable apk update $APK_CACHE
     [ "$CODE" = 0 ] && return
     sed -n -e 's/^WARNING: //p' -e 's/^ERROR: //p' "$T/out" >"$T/unseen"
     [ -s "$T/unseen" ] || cause "$T/out" >"$T/unseen"
@@ -32,13 +36,17 @@ apk_refresh() {
 apk_upgrade() { # HOW OPTION…
     _how=$1
     shift
-    set -- apk upgrade "$@" $NAMES
-    apk_by "$_how" "$@"
-    # apk 3 refuses to go on without a repository; apk 2 goes on, and has no such option.
-    if [ "$CODE" != 0 ] && grep -q -e '--force-missing-repositories' "$T/out"; then
-        apk_by "$_how" "$@" --force-missing-repositories
-    fi
+    apk_cache
+    apk_forced "$_how" apk upgrade "$@" $NAMES $APK_CACHE
     apk_expect "apk upgrade"
+}
+
+# apk 3 refuses to go on without a repository; apk 2 goes on, and has no such option.
+apk_forced() { # HOW PROGRAM…
+    apk_by "$@"
+    if [ "$CODE" != 0 ] && grep -q -e '--force-missing-repositories' "$T/out"; then
+        apk_by "$@" --force-missing-repositories
+    fi
 }
 
 apk_by() {
@@ -73,12 +81,25 @@ apk_plan() {
 }
 
 apk_download() {
-    [ -d "$R/etc/apk/cache" ] || return 0
-    run_stoppable apk cache download $(awk -F '\t' '$3 != "" { print $1 }' "$T/planned")
+    expect_room "$T/plan"
+    apk_cache
+    # A name alone would be the version that is installed.
+    apk_forced run_stoppable apk cache download $(awk -F '\t' '$3 != "" { print $1 "=" $3 }' "$T/planned") $APK_CACHE
     apk_expect "The download"
 }
 
-apk_apply() { apk_upgrade run_applying; }
+# A cache of ours where the guest has none: else it downloads as it installs.
+apk_cache() {
+    APK_CACHE=
+    [ -d "$R/etc/apk/cache" ] && return
+    mkdir -p "$R/var/cache/innkeeper/apk"
+    APK_CACHE="--cache-dir $R/var/cache/innkeeper/apk"
+}
+
+apk_apply() {
+    apk_upgrade run_applying
+    rm -rf "$R/var/cache/innkeeper/apk"
+}
 
 apk_prepare() { stepped_fetch; }
 apk_update() { stepped_update; }

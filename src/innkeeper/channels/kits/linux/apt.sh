@@ -239,14 +239,7 @@ apt_download() {
     run_past_locks apt-get $APT_OPTIONS $APT_STATUS -d $(apt_what)
     MAY_STOP=
     expect "The download"
-    # apt's own sum of what the packages say of themselves, and what is free for root.
-    _needed=$(awk '/^After this operation, .* of additional disk space/ {
-        n = $4; gsub(/,/, "", n); u = $5
-        print int(n * (u == "kB" ? 1e3 : u == "MB" ? 1e6 : u == "GB" ? 1e9 : u == "TB" ? 1e12 : 1) / 1024); exit }' "$T/out")
-    _free=$(df -P -k "$R/usr" 2>/dev/null | awk 'NR == 2 { printf "%.0f", $2 - $3 }')
-    if [ -n "$_needed" ] && [ -n "$_free" ] && [ "$_needed" -gt "$_free" ]; then
-        fail "No room for the update: it takes $((_needed / 1000)) MB more below /usr, and $((_free / 1000)) MB are free."
-    fi
+    expect_room "$T/out"
 }
 
 apt_apply() {

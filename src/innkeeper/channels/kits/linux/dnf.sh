@@ -118,6 +118,8 @@ dnf_download() {
     # A test downloads, keeps what it has downloaded, and finds full disks and files of two owners.
     dnf_run upgrade --setopt=tsflags=test
     expect "The download and its test"
+    # rpm's test knows what the packages themselves take, and nothing of the initramfs.
+    expect_room "$T/out"
     awk '
         /^Skipping packages with/ { table = 1; next }
         !/^ / { table = 0; next }

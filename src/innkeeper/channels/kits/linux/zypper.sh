@@ -114,6 +114,7 @@ zypper_download() {
     # Files of two owners are found in what is downloaded alone.
     run_stoppable $ZYPPER $ZYPPER_UPDATE --dry-run $NAMES
     zypper_expect "The test of the download"
+    expect_room "$T/out"
 }
 
 zypper_apply() {
