@@ -184,11 +184,12 @@ def _read_body(body: type[BaseModel], value: object) -> None:
 
 def _head(data: bytes) -> None:
     """Whatever a proxy, or somebody who says to be one, writes of the caller."""
-    forwarded = Forwarded(_nothing, proxies_of(["127.0.0.0/8"]))
+    proxies = proxies_of(["127.0.0.0/8"])
     for name in (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto"):
+        header = "Forwarded" if name == b"forwarded" else "X-Forwarded-For"
         scope = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 1), "headers": [(name, data)]}
         assert Headers(scope=scope) is not None
-        forwarded._caller(scope)
+        Forwarded(_nothing, proxies, header)._caller(scope)
 
 
 async def _nothing(*_: object) -> None:

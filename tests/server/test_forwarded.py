@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import get_args, get_type_hints
+
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from innkeeper.errors import InvalidArgument
-from innkeeper.server.http.forwarded import Forwarded, is_trusted, proxies_of
+from innkeeper.server.http.forwarded import HEADERS, Forwarded, is_trusted, proxies_of
+from innkeeper.server.settings import Settings
 
 _PROXIES = proxies_of(["192.0.2.10", "10.1.0.0/24", "2001:db8::/64"])
 
 
-async def _seen(headers: list[tuple[str, str]], peer: str = "192.0.2.10") -> tuple[str, str]:
+_OLD, _NEW = "X-Forwarded-For", "Forwarded"
+
+
+async def _seen(
+    headers: list[tuple[str, str]], peer: str = "192.0.2.10", header: str = _OLD
+) -> tuple[str, str]:
     seen: list[Scope] = []
 
     async def inside(scope: Scope, receive: Receive, send: Send) -> None:
@@ -19,7 +27,8 @@ async def _seen(headers: list[tuple[str, str]], peer: str = "192.0.2.10") -> tup
 
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
     scope = {"type": "http", "scheme": "http", "client": (peer, 1), "headers": raw}
-    await Forwarded(inside, _PROXIES)(scope, None, None)  # type: ignore[arg-type]  # nobody sends or receives
+    door = Forwarded(inside, _PROXIES, header)
+    await door(scope, None, None)  # type: ignore[arg-type]  # nobody sends or receives
     return seen[0]["client"][0], seen[0]["scheme"]
 
 
@@ -38,23 +47,62 @@ async def _seen(headers: list[tuple[str, str]], peer: str = "192.0.2.10") -> tup
         ([("Forwarded", "for=_hidden")], ("192.0.2.10", "http")),
         ([("Forwarded", "for=unknown;proto=https")], ("192.0.2.10", "https")),
         ([("Forwarded", ";;==,,")], ("192.0.2.10", "http")),
-        ([("X-Forwarded-For", "203.0.113.1, 198.51.100.7")], ("198.51.100.7", "http")),
-        ([("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Proto", "https")], ("198.51.100.7", "https")),
-        ([("X-Forwarded-For", "198.51.100.7, 10.1.0.9")], ("198.51.100.7", "http")),
-        ([("X-Forwarded-For", "\xff")], ("192.0.2.10", "http")),
+        # A host name is the caller's own, and a proxy quotes it.
+        ([("Forwarded", 'for=198.51.100.7;host="x,for=203.0.113.1"')], ("198.51.100.7", "http")),
+        ([("Forwarded", 'for=198.51.100.7;host="x;for=203.0.113.1"')], ("198.51.100.7", "http")),
+        ([("Forwarded", 'for=198.51.100.7;host="\\",for=203.0.113.1"')], ("198.51.100.7", "http")),
+        ([("Forwarded", 'for="'), ("Forwarded", "for=198.51.100.7")], ("198.51.100.7", "http")),
+        ([("Forwarded", 'for=203.0.113.1, for=", for=198.51.100.7')], ("192.0.2.10", "http")),
     ],
 )
 async def test_a_trusted_proxy_says_whose_request_it_is(
     headers: list[tuple[str, str]], expected: tuple[str, str]
 ) -> None:
-    """By the standard header or the older ones, the nearest hop first."""
+    """By the standard header, the nearest hop first."""
+    assert await _seen(headers, header=_NEW) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], ("192.0.2.10", "http")),
+        ([("X-Forwarded-For", "203.0.113.1, 198.51.100.7")], ("198.51.100.7", "http")),
+        ([("X-Forwarded-For", "203.0.113.1"), ("X-Forwarded-For", "198.51.100.7")], ("198.51.100.7", "http")),
+        ([("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Proto", "https")], ("198.51.100.7", "https")),
+        ([("X-Forwarded-For", "198.51.100.7, 10.1.0.9")], ("198.51.100.7", "http")),
+        ([("X-Forwarded-For", "\xff")], ("192.0.2.10", "http")),
+        # The nearest has written last, in a line of its own or not.
+        ([("X-Forwarded-Proto", "https"), ("X-Forwarded-Proto", "http")], ("192.0.2.10", "http")),
+        ([("X-Forwarded-Proto", "https, http")], ("192.0.2.10", "http")),
+    ],
+)
+async def test_most_proxies_say_so_by_the_older_headers(
+    headers: list[tuple[str, str]], expected: tuple[str, str]
+) -> None:
+    """Which are read unless the settings name the other."""
     assert await _seen(headers) == expected
+
+
+async def test_a_caller_does_not_choose_their_own_address() -> None:
+    """By the header that the proxy does not set, and passes on as the caller wrote it."""
+    forged = ("Forwarded", "for=203.0.113.1;proto=https")
+    assert await _seen([forged, ("X-Forwarded-For", "198.51.100.7")]) == ("198.51.100.7", "http")
+    assert await _seen([forged]) == ("192.0.2.10", "http")
+    older = [("X-Forwarded-For", "203.0.113.1"), ("X-Forwarded-Proto", "https")]
+    assert await _seen([*older, ("Forwarded", "for=198.51.100.7")], header=_NEW) == ("198.51.100.7", "http")
+    assert await _seen(older, header=_NEW) == ("192.0.2.10", "http")
+
+
+def test_each_header_that_the_settings_name_is_read() -> None:
+    """And no other is."""
+    assert set(get_args(get_type_hints(Settings)["proxy_header"])) == set(HEADERS)
 
 
 async def test_nobody_else_is_believed() -> None:
     """A caller who sends the header themselves stays who they are."""
     headers = [("Forwarded", "for=198.51.100.7;proto=https"), ("X-Forwarded-For", "198.51.100.7")]
-    assert await _seen(headers, peer="203.0.113.5") == ("203.0.113.5", "http")
+    for header in HEADERS:
+        assert await _seen(headers, peer="203.0.113.5", header=header) == ("203.0.113.5", "http")
 
 
 def test_proxies_are_addresses_and_networks() -> None:

@@ -106,7 +106,11 @@ def make_app(house: House) -> FastAPI:
     app.add_middleware(HeadLimit)
     app.add_middleware(PageHeaders)
     if house.settings.trusted_proxies:
-        app.add_middleware(Forwarded, proxies=proxies_of(house.settings.trusted_proxies))
+        app.add_middleware(
+            Forwarded,
+            proxies=proxies_of(house.settings.trusted_proxies),
+            header=house.settings.proxy_header,
+        )
     return app
 
 

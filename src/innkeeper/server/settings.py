@@ -98,8 +98,11 @@ class Settings(BaseModel):
     #: computer's name, those of `listen` and of the certificate, and addresses are known.
     host_names: tuple[str, ...] = ()
     #: Addresses or networks of reverse proxies before the service: they say whose request it is, and whether
-    #: it came by TLS (`Forwarded`, or `X-Forwarded-For` and `X-Forwarded-Proto`). Nobody else is believed.
+    #: it came by TLS. Nobody else is believed.
     trusted_proxies: tuple[str, ...] = ()
+    #: The header by which they say so: ``X-Forwarded-For`` (with ``X-Forwarded-Proto``) or ``Forwarded``. The
+    #: other one is not read: a proxy that does not set it passes on what callers write there.
+    proxy_header: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
     #: Connections from other computers at once.
     max_connections: int = Field(default=2000, ge=1)
     #: Of these, connections from one address; trusted proxies may have them all.

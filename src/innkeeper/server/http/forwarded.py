@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from starlette.datastructures import Headers
@@ -13,24 +13,31 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from innkeeper.errors import InvalidArgument
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+#: Address and scheme of each hop, nearest first; no address for one that hides it or writes nonsense.
+Hops: TypeAlias = Iterator[tuple[str | None, str]]
 
 #: More proxies in a row than anybody has; what is longer is cut.
 _MOST_HOPS: Final = 32
 _PAIR: Final = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*')
+#: What one proxy has written: a comma within quotes does not end it, and may be the caller's (``host``).
+_ELEMENT: Final = re.compile(r'((?:[^",]|"(?:[^"\\]|\\.)*")*)(,|\Z)')
 _SECURE: Final = {"http": "https", "ws": "wss"}
 
 
 class Forwarded:
-    """Middleware: takes a request's caller and scheme from the headers of trusted proxies.
+    """Middleware: takes a request's caller and scheme from the header that trusted proxies set.
 
-    That is ``Forwarded``, or ``X-Forwarded-For`` and ``X-Forwarded-Proto``. Read from the right, where the
-    nearest proxy has written: the first address that is no trusted proxy's is the caller's. What anybody else
-    sends under these names means nothing.
+    That is ``X-Forwarded-For`` with ``X-Forwarded-Proto``, or ``Forwarded``, as the service is told: proxies
+    set one, and pass the other on as the caller wrote it. Read from the right, where the nearest proxy has
+    written: the first address that is no trusted proxy's is the caller's. What anybody else sends under these
+    names means nothing.
     """
 
-    def __init__(self, app: ASGIApp, proxies: Sequence[Network]) -> None:
+    def __init__(self, app: ASGIApp, proxies: Sequence[Network], header: str = "X-Forwarded-For") -> None:
+        """``header`` is the one that the proxies set, a key of ``HEADERS``."""
         self._app = app
         self._proxies = proxies
+        self._hops = HEADERS[header]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on as its caller's."""
@@ -40,7 +47,7 @@ class Forwarded:
 
     def _caller(self, scope: Scope) -> dict[str, object]:
         found: dict[str, object] = {}
-        for address, scheme in _hops(Headers(scope=scope)):
+        for address, scheme in self._hops(Headers(scope=scope)):
             if scheme == "https":
                 found["scheme"] = _SECURE.get(scope["scheme"], scope["scheme"])
             if address is not None:
@@ -79,19 +86,31 @@ def _peer(scope: Scope) -> str:
     return str(client[0]) if client else ""
 
 
-def _hops(headers: Headers) -> Iterator[tuple[str | None, str]]:
-    """Address and scheme of each hop, nearest first; no address for one that hides it or writes nonsense."""
-    elements = ",".join(headers.getlist("forwarded")[-_MOST_HOPS:])
-    if elements:
-        for element in reversed(elements.split(",")[-_MOST_HOPS:]):
-            pairs = {key.lower(): quoted or plain for key, quoted, plain in _PAIR.findall(element)}
-            yield _address(pairs.get("for", "")), pairs.get("proto", "").lower()
-        return
+def _old_hops(headers: Headers) -> Hops:
+    """Each hop by ``X-Forwarded-For``, and the scheme of the nearest, which is all that proxies write."""
     addresses = ",".join(headers.getlist("x-forwarded-for")).split(",")
-    # Proxies write one scheme, of the nearest hop, whatever they do to the list of addresses.
-    scheme = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
+    scheme = ",".join(headers.getlist("x-forwarded-proto")).rpartition(",")[2].strip().lower()
     for text in reversed(addresses[-_MOST_HOPS:]):
         yield _address(text.strip()), scheme
+
+
+def _standard_hops(headers: Headers) -> Hops:
+    """Each hop by ``Forwarded``."""
+    for line in reversed(headers.getlist("forwarded")[-_MOST_HOPS:]):
+        for element in reversed(_elements(line)[-_MOST_HOPS:]):
+            pairs = {key.lower(): quoted or plain for key, quoted, plain in _PAIR.findall(element)}
+            yield _address(pairs.get("for", "")), pairs.get("proto", "").lower()
+
+
+def _elements(line: str) -> Sequence[str]:
+    """The elements of a line; an empty one in the place of all for a line that is nonsense."""
+    elements, end = [], 0
+    while (found := _ELEMENT.match(line, end)) is not None:
+        elements.append(found[1])
+        end = found.end()
+        if not found[2]:
+            return elements
+    return [""]
 
 
 def _address(text: str) -> str | None:
@@ -103,3 +122,10 @@ def _address(text: str) -> str | None:
         return str(ipaddress.ip_address(host))
     except ValueError:
         return None
+
+
+#: How the hops are read from the header that proxies set.
+HEADERS: Final[Mapping[str, Callable[[Headers], Hops]]] = {
+    "X-Forwarded-For": _old_hops,
+    "Forwarded": _standard_hops,
+}

@@ -26,7 +26,7 @@ Value = str | int | float | bool | None
 Body = BaseModel | Mapping[str, Value] | None
 
 #: Of the page's own request nothing else concerns the operations.
-_CARRIED = {b"host", b"user-agent", b"x-forwarded-for"}
+_CARRIED = {b"host", b"user-agent"}
 
 
 class Door:
