@@ -143,6 +143,26 @@ async def test_too_many_wrong_ones_wait_though_the_next_is_right(house: House) -
     assert await house.logins.by_password("bob", "local", GOOD, HERE)
 
 
+@pytest.mark.parametrize("realm", ["local", "LAB"])
+async def test_one_name_has_one_count_of_wrong_tries_however_it_is_spelled(house: House, realm: str) -> None:
+    """Composed or not, in capitals, wide, with spaces or marks that nobody sees: directories take all."""
+    spellings = [
+        "jos\u00e9",
+        "jose\u0301",
+        "JOS\u00c9",
+        " jos\u00e9",
+        "jos\u00e9 ",
+        "\uff4aos\u00e9",
+        "jo\u00ads\u00e9",
+    ]
+    ends = []
+    for spelling in spellings:
+        with pytest.raises((NotAuthenticated, TooManyTries)) as refused:
+            await house.logins.by_password(spelling, realm, "wrong", HERE)
+        ends.append(refused.type)
+    assert ends == [NotAuthenticated] * 5 + [TooManyTries] * 2
+
+
 async def test_groups_of_a_realm_carry_roles(house: House) -> None:
     """In any case of letters; the group of another realm is another group."""
     await house.grants.give(_granted("LAB", "operators", is_group=True))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
+import contextlib
 import dataclasses
 import ipaddress
+from collections.abc import AsyncIterator, Sequence
 
 from innkeeper.errors import TooManyTries
 from innkeeper.tasks.ports import Clock
@@ -29,9 +32,38 @@ class LockoutRules:
 
 @dataclasses.dataclass(slots=True)
 class _Tries:
+    """Tries of one account, or from one address."""
+
+    free: int
     wrong: int = 0
+    under_way: int = 0
     last: float = 0.0
     shut_until: float = 0.0
+    #: Set, and replaced, when one of those under way has ended.
+    ended: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would be too many if all those under way are wrong."""
+        return self.under_way > 0 and self.wrong + self.under_way >= self.free
+
+    def forget(self) -> None:
+        """Forget the wrong ones."""
+        self.wrong, self.shut_until = 0, 0.0
+
+    def leave(self) -> None:
+        """End one that was under way, and let those who wait look again."""
+        self.under_way -= 1
+        self.ended.set()
+        self.ended = asyncio.Event()
+
+
+@dataclasses.dataclass(slots=True)
+class Try:
+    """One log-in under way."""
+
+    #: Whether the password is right; ``None`` where the realm could not say, which counts as no try.
+    is_right: bool | None = None
 
 
 class Lockout:
@@ -47,14 +79,53 @@ class Lockout:
     def __len__(self) -> int:
         return len(self._tries)
 
-    def charge(self, account: str, address: str) -> None:
-        """Count a try before its password is looked at: many at once are many.
+    @contextlib.asynccontextmanager
+    async def trying(self, account: str, address: str) -> AsyncIterator[Try]:
+        """Count the try that is made within, by what is noted in it.
 
-        Raises ``TooManyTries`` where the account or the address must wait, and counts nothing then.
+        It begins when it would not be too many even if all those under way are wrong: many at once are many,
+        and wait for one another. Raises ``TooManyTries`` where the account or the address must wait. From an
+        address that the account is known at, no other account's tries count.
         """
-        now = self._clock.monotonic()
-        keys = self._keys(account, address)
-        wait = max(self._wait(key, now) for key in keys)
+        network = network_of(address)
+        is_known = (account, network) in self._trusted
+        own = f":{account}@{network}" if is_known else f":{account}"
+        keys = [own] if is_known else [own, f"@{network}"]
+        try:
+            async with self._entered(keys):
+                attempt = Try()
+                yield attempt
+                if attempt.is_right:
+                    self._trust(account, network)
+                    self._of(own).forget()
+                elif attempt.is_right is False:
+                    self._count(own)
+                    self._count(f"@{network}")
+        finally:
+            self._tidy(keys)
+
+    @contextlib.asynccontextmanager
+    async def _entered(self, keys: Sequence[str]) -> AsyncIterator[None]:
+        """Wait until one more try is not too many; it is under way within."""
+        while full := [tries for tries in self._admitted(keys) if tries.is_full]:
+            await full[0].ended.wait()
+        entered = self._admitted(keys)
+        for tries in entered:
+            tries.under_way += 1
+        try:
+            yield
+        finally:
+            for tries in entered:
+                tries.leave()
+
+    def _admitted(self, keys: Sequence[str]) -> Sequence[_Tries]:
+        """Return the tries of these keys. Raises ``TooManyTries`` where one must wait."""
+        found = [self._of(key) for key in keys]
+        self._refuse_shut(found)
+        return found
+
+    def _refuse_shut(self, found: Sequence[_Tries]) -> None:
+        wait = max(tries.shut_until for tries in found) - self._clock.monotonic()
         if wait > 0:
             seconds = max(1, round(wait))
             raise TooManyTries(
@@ -62,51 +133,39 @@ class Lockout:
                 retry_after=seconds,
                 advice="Each further failed log-in makes the wait longer.",
             )
+
+    def _of(self, key: str) -> _Tries:
+        """Return the tries of a key, without those that are forgotten."""
+        tries = self._tries.get(key)
+        if tries is None:
+            free = self._rules.address_tries if key[0] == "@" else self._rules.account_tries
+            tries = self._tries[key] = _Tries(free=free)
+        elif self._clock.monotonic() - tries.last > self._rules.forgotten_after:
+            tries.forget()
+        self._tries.move_to_end(key)
+        while len(self._tries) > self._rules.remembered:
+            self._tries.popitem(last=False)
+        return tries
+
+    def _count(self, key: str) -> None:
+        tries, now = self._of(key), self._clock.monotonic()
+        tries.wrong, tries.last = tries.wrong + 1, now
+        if tries.wrong >= tries.free:
+            wait = self._rules.first_wait * 2.0 ** min(tries.wrong - tries.free, 32)
+            tries.shut_until = now + min(wait, self._rules.longest_wait)
+
+    def _tidy(self, keys: Sequence[str]) -> None:
+        """Forget those of whom nothing is to be remembered."""
         for key in keys:
-            self._count(key, now)
+            tries = self._tries.get(key)
+            if tries is not None and not tries.wrong and not tries.under_way:
+                del self._tries[key]
 
-    def refund(self, account: str, address: str) -> None:
-        """Take a try back: the realm could not say whether it was right."""
-        for key in self._keys(account, address):
-            if key in self._tries:
-                self._tries[key].wrong -= 1
-                self._tries[key].shut_until = 0.0
-
-    def right(self, account: str, address: str) -> None:
-        """Forget the account's wrong tries, and remember that it comes from here."""
-        network = network_of(address)
-        self.refund(account, address)
-        for key in (f":{account}", f":{account}@{network}"):
-            self._tries.pop(key, None)
+    def _trust(self, account: str, network: str) -> None:
         self._trusted[account, network] = None
         self._trusted.move_to_end((account, network))
         while len(self._trusted) > self._rules.remembered:
             self._trusted.popitem(last=False)
-
-    def _count(self, key: str, now: float) -> None:
-        tries = self._tries.setdefault(key, _Tries())
-        self._tries.move_to_end(key)
-        tries.wrong, tries.last = tries.wrong + 1, now
-        free = self._rules.address_tries if key[0] == "@" else self._rules.account_tries
-        if tries.wrong >= free:
-            wait = self._rules.first_wait * 2.0 ** min(tries.wrong - free, 32)
-            tries.shut_until = now + min(wait, self._rules.longest_wait)
-        while len(self._tries) > self._rules.remembered:
-            self._tries.popitem(last=False)
-
-    def _keys(self, account: str, address: str) -> tuple[str, str]:
-        network = network_of(address)
-        own = f"{account}@{network}" if (account, network) in self._trusted else account
-        return f":{own}", f"@{network}"
-
-    def _wait(self, key: str, now: float) -> float:
-        tries = self._tries.get(key)
-        if tries is None:
-            return 0.0
-        if now - tries.last > self._rules.forgotten_after:
-            del self._tries[key]
-            return 0.0
-        return tries.shut_until - now
 
 
 def network_of(address: str) -> str:

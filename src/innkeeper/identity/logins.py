@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from innkeeper.errors import NotAuthenticated
 from innkeeper.identity.audit import Audit
@@ -11,7 +11,7 @@ from innkeeper.identity.caller import LOCAL_REALM, Caller, Proof
 from innkeeper.identity.even_pace import EvenPace
 from innkeeper.identity.grants import Grants
 from innkeeper.identity.lockout import Lockout
-from innkeeper.identity.realms import Known
+from innkeeper.identity.realms import Known, normal_name, skeleton
 from innkeeper.identity.roles import Grant
 from innkeeper.identity.session import Session
 from innkeeper.identity.sessions import Sessions
@@ -63,26 +63,25 @@ class Logins:
             raise NotAuthenticated(
                 f"There is no realm “{realm[:64]}” here.", advice=f"The realms are: {', '.join(self.realms)}."
             )
-        account = f"{user.casefold()[:256]}@{asked.name}"
-        self._lockout.charge(account, address)
-        pace, began = self._paces[asked.name], self._clock.monotonic()
-        try:
+        async with self._lockout.trying(f"{skeleton(user)[:256]}@{asked.name}", address) as attempt:
+            began = self._clock.monotonic()
             known = await asked.check(user, password) if user and password else None
-        except BaseException:
-            self._lockout.refund(account, address)
-            raise
+            attempt.is_right = known is not None
         if known is None:
-            # Innkeeper's own accounts cost the same work whether they are there or not.
-            if asked.name != LOCAL_REALM:
-                await pace.refuse(began, asked=bool(user and password))
-            await self._audit.shut_out(account, address, "the name or the password is not right")
-            raise NotAuthenticated(
-                "The user name or the password is not right.",
-                advice=f"Check both, and that the realm is {asked.name}.",
-            )
-        pace.note(began)
-        self._lockout.right(account, address)
+            await self._refuse(asked.name, user, address, began, asked=bool(user and password))
+        self._paces[asked.name].note(began)
         return await self._caller(asked.name, known, Proof.PASSWORD, address), known
+
+    async def _refuse(self, realm: str, user: str, address: str, began: float, *, asked: bool) -> NoReturn:
+        # Innkeeper's own accounts cost the same work whether they are there or not.
+        if realm != LOCAL_REALM:
+            await self._paces[realm].refuse(began, asked=asked)
+        account = f"{normal_name(realm, user)[:256]}@{realm}"
+        await self._audit.shut_out(account, address, "the name or the password is not right")
+        raise NotAuthenticated(
+            "The user name or the password is not right.",
+            advice=f"Check both, and that the realm is {realm}.",
+        )
 
     async def open(self, caller: Caller, known: Known) -> tuple[str, Session]:
         """Begin a session; its secret is for the other side alone."""

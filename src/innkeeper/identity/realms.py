@@ -41,6 +41,15 @@ def normal_name(realm: str, name: str) -> str:
     )
 
 
+def skeleton(name: str) -> str:
+    """The form that all spellings share which any realm takes for one name; a few other names share it too.
+
+    Directories pass over spaces, marks that are not seen, accents and the width of letters.
+    """
+    parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(each for each in parts if unicodedata.category(each)[0] not in "MZC")
+
+
 def is_same_realm(one: str, other: str) -> bool:
     """Whether both are names of one realm."""
     return one.casefold() == other.casefold()
