@@ -74,6 +74,7 @@ def make_app(house: House) -> FastAPI:
     """Build the service's HTTP application; the outermost middleware comes last."""
     app = bare_app()
     app.state.house = house
+    app.state.readiness = health.readiness(house)
     app.add_middleware(ConditionalRequests)
     app.add_middleware(
         IdempotencyKeys, store=house.answers, clock=house.clock, is_shared=house.fleet.is_shared

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterable
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from innkeeper.disks.confined.child import shortcomings
 from innkeeper.errors import InnkeeperError
@@ -17,6 +18,7 @@ from innkeeper.server.identity.subjects import Kind, what_they_see
 from innkeeper.server.metrics import MEDIA_TYPE
 from innkeeper.server.routes.asking import TheAllowed, TheCaller, TheHouse
 from innkeeper.server.routes.host import unmet_hosts
+from innkeeper.server.shared_look import SharedLook
 from innkeeper.tasks import patience
 from innkeeper.tasks.task import TaskFilter
 from innkeeper.wire import messages as wire
@@ -30,6 +32,8 @@ probes = APIRouter(include_in_schema=False)
 TIMEOUT_SECONDS = 10.0
 #: Neither is a database; what waits for it has more patience.
 DATABASE_SECONDS = 3.0
+#: How long a look whether the service can work is believed: anybody may ask for one.
+READY_SECONDS = 2.0
 
 
 @router.get("/inn", operation_id="get_inn", dependencies=needs(Role.VIEWER, what_they_see))
@@ -98,12 +102,12 @@ async def is_alive() -> Response:
 
 
 @probes.get("/readyz", dependencies=open_to_all())
-async def is_ready(house: TheHouse) -> Response:
-    """Whether the service can work: 200, or 503 with what is missing.
+async def is_ready(house: TheHouse, request: Request) -> Response:
+    """Whether the service can work, by a look of the last two seconds: 200, or 503 with what is missing.
 
     It stays ready, and says that it is degraded, while a loop that has failed is being restarted.
     """
-    lacks = await _lacks(house)
+    lacks = await request.app.state.readiness()
     return Response(lacks or _readiness(house), 503 if lacks else 200, media_type="text/plain")
 
 
@@ -112,6 +116,11 @@ async def metrics(house: TheHouse) -> Response:
     """The service's metrics, for Prometheus."""
     away = await unmet_hosts(house)
     return Response(await house.metrics.page(house.machines, house.tasks, away), media_type=MEDIA_TYPE)
+
+
+def readiness(house: House) -> SharedLook[str]:
+    """Return the look at what the service lacks to work, in one line; empty where that is nothing."""
+    return SharedLook(lambda: _lacks(house), READY_SECONDS)
 
 
 def _readiness(house: House) -> str:
@@ -125,7 +134,19 @@ async def _lacks(house: House) -> str:
         since = house.database.away_since
         told = "does not answer" if since is None else f"is away since {since:%Y-%m-%d %H:%M:%S} UTC"
         return f"The database {told}. It is waited for.\n"
-    hosts = await asyncio.gather(*(_health(host) for host in house.machines.hosts.values()))
-    if any(host.ok for host in hosts):
+    if await _any_is_well(house.machines.hosts.values()):
         return ""
     return "No host answers; GET /v1/health says why.\n"
+
+
+async def _any_is_well(hosts: Iterable[Host]) -> bool:
+    """Whether a host answers; one that hangs holds nobody up where another does."""
+    looks = [asyncio.create_task(_health(host)) for host in hosts]
+    try:
+        for look in asyncio.as_completed(looks):
+            if (await look).ok:
+                return True
+        return False
+    finally:
+        for each in looks:
+            each.cancel()
