@@ -30,7 +30,7 @@ import uvicorn
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import open_house
 from innkeeper.server.house import House
-from innkeeper.server.peers import PeerProtocol
+from innkeeper.server.peers import local_protocols
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.server.sockets import local_door
 from innkeeper.wire.events import Event, EventKind, Json
@@ -83,7 +83,11 @@ async def _serve(directory: Path, rate: int, seconds: float) -> None:
     async with open_house(settings) as house:
         with local_door(settings) as door:
             config = uvicorn.Config(
-                make_app(house), http=PeerProtocol, ws="none", lifespan="off", log_level="error"
+                make_app(house),
+                http=local_protocols(house.settings)[0],
+                ws="none",
+                lifespan="off",
+                log_level="error",
             )
             server = uvicorn.Server(config)
             publishing = asyncio.create_task(_publish(house, directory / "go", rate, seconds))

@@ -29,8 +29,10 @@ from innkeeper.schedule.events.xpath_parser import XPathError
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.security import sddl
 from innkeeper.server.http.checked_text import check_json
-from innkeeper.server.http.forwarded import Forwarded, proxies_of
+from innkeeper.server.http.crowd import Crowd
+from innkeeper.server.http.forwarded import Forwarded
 from innkeeper.server.http.problems import malformed, response_of
+from innkeeper.server.http.proxies import proxies_of
 from innkeeper.wire import (
     bulk,
     channels,
@@ -184,12 +186,12 @@ def _read_body(body: type[BaseModel], value: object) -> None:
 
 def _head(data: bytes) -> None:
     """Whatever a proxy, or somebody who says to be one, writes of the caller."""
-    proxies = proxies_of(["127.0.0.0/8"])
+    proxies, crowd = proxies_of(["127.0.0.0/8"]), Crowd(most=1, most_from_one=1)
     for name in (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto"):
         header = "Forwarded" if name == b"forwarded" else "X-Forwarded-For"
         scope = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 1), "headers": [(name, data)]}
         assert Headers(scope=scope) is not None
-        Forwarded(_nothing, proxies, header)._caller(scope)
+        Forwarded(_nothing, proxies, crowd, header)._caller(scope)
 
 
 async def _nothing(*_: object) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
 from typing import get_args, get_type_hints
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from innkeeper.errors import InvalidArgument
-from innkeeper.server.http.forwarded import HEADERS, Forwarded, is_trusted, proxies_of
+from innkeeper.server.http.crowd import Crowd
+from innkeeper.server.http.forwarded import HEADERS, Forwarded
+from innkeeper.server.http.proxies import is_trusted, proxies_of
 from innkeeper.server.settings import Settings
 
 _PROXIES = proxies_of(["192.0.2.10", "10.1.0.0/24", "2001:db8::/64"])
@@ -27,7 +31,7 @@ async def _seen(
 
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
     scope = {"type": "http", "scheme": "http", "client": (peer, 1), "headers": raw}
-    door = Forwarded(inside, _PROXIES, header)
+    door = Forwarded(inside, _PROXIES, Crowd(most=9, most_from_one=9), header)
     await door(scope, None, None)  # type: ignore[arg-type]  # nobody sends or receives
     return seen[0]["client"][0], seen[0]["scheme"]
 
@@ -103,6 +107,35 @@ async def test_nobody_else_is_believed() -> None:
     headers = [("Forwarded", "for=198.51.100.7;proto=https"), ("X-Forwarded-For", "198.51.100.7")]
     for header in HEADERS:
         assert await _seen(headers, peer="203.0.113.5", header=header) == ("203.0.113.5", "http")
+
+
+async def test_one_caller_behind_a_proxy_takes_no_more_places_than_one_before_it() -> None:
+    """Their requests under way count, WebSockets among them; others are served, and ended ones forgotten."""
+    go_on, statuses = asyncio.Event(), collections.Counter[tuple[str, object]]()
+
+    async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+        await go_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    door = Forwarded(inside, _PROXIES, Crowd(most=100, most_from_one=3))
+
+    async def ask(caller: str, kind: str = "http") -> None:
+        async def send(message: Message) -> None:
+            if "status" in message:
+                statuses[caller, message["status"]] += 1
+
+        scope: Scope = {"type": kind, "scheme": "http", "client": ("192.0.2.10", 1), "path": "/"}
+        scope["extensions"] = {"websocket.http.response": {}}
+        scope["headers"] = [(b"x-forwarded-for", caller.encode())]
+        await door(scope, None, send)  # type: ignore[arg-type]  # nobody receives
+
+    many = [asyncio.create_task(ask("198.51.100.7", kind)) for kind in ("websocket", *["http"] * 4)]
+    other = asyncio.create_task(ask("203.0.113.1"))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(*many, other)
+    await ask("198.51.100.7")
+    assert statuses == {("198.51.100.7", 503): 2, ("198.51.100.7", 200): 4, ("203.0.113.1", 200): 1}
 
 
 def test_proxies_are_addresses_and_networks() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import time
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
+from websockets.sync.client import unix_connect
 
 from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.server.http.body_limit import BodyLimit
-from innkeeper.server.remote import TIMEOUT_SECONDS
+from innkeeper.server.http.crowd import Crowd
+from innkeeper.server.http.limited import TIMEOUT_SECONDS
 from tests.serving import Service
 
 
@@ -47,6 +51,62 @@ def test_a_handshake_that_is_not_made_is_given_up(own_service: Service) -> None:
         with own_service.connect() as inn:
             assert inn.health().ok
         assert silent.recv(1) == b""
+
+
+def test_a_head_that_drips_in_at_the_local_door_is_given_up(own_service: Service) -> None:
+    """As at every door; others are served meanwhile."""
+    own_service.start()
+    with socket.socket(socket.AF_UNIX) as slow, own_service.http() as http:
+        slow.connect(str(own_service.socket))
+        slow.settimeout(0.5)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            slow.sendall(b"GET /livez HTTP/1.1\r\n")
+            while time.monotonic() - began < TIMEOUT_SECONDS + 120:
+                assert http.get("/livez").status_code == 200
+                slow.sendall(b"X")
+                with contextlib.suppress(TimeoutError):
+                    assert slow.recv(1) == b""
+                    break
+        assert time.monotonic() - began < TIMEOUT_SECONDS + 120
+
+
+def test_one_user_has_a_limited_number_of_connections_at_the_local_door(own_service: Service) -> None:
+    """WebSockets among them; whoever goes frees a place."""
+    settings = own_service.directory / "inn.toml"
+    settings.write_text("max_connections_from_one = 4\n")
+    own_service.add_arguments("--config", str(settings))
+    own_service.start()
+    with contextlib.ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(_connected(own_service))
+        held.enter_context(unix_connect(str(own_service.socket), "ws://innkeeper/v1/machines/web-1/console"))
+        with _connected(own_service) as one_more:
+            assert one_more.recv(100).startswith(b"HTTP/1.1 503")
+    deadline = time.monotonic() + 20
+    with own_service.http() as http:
+        while http.get("/livez").status_code == 503:
+            assert time.monotonic() < deadline, "whoever has gone still takes a place"
+
+
+def _connected(service: Service) -> socket.socket:
+    connected = socket.socket(socket.AF_UNIX)
+    connected.settimeout(20)
+    connected.connect(str(service.socket))
+    return connected
+
+
+def test_rulers_find_places_however_many_others_are_in() -> None:
+    """Up to the limit of each."""
+    crowd = Crowd(most=3, most_from_one=2, rulers={"uid 0"})
+    assert [crowd.enter(who) for who in ("uid 7", "uid 7", "uid 7", "uid 8", "uid 9")] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert [crowd.enter("uid 0") for _ in range(3)] == [True, True, False]
 
 
 def test_a_browser_under_another_name_is_turned_away(service: Service) -> None:

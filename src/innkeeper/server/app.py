@@ -13,14 +13,16 @@ from innkeeper.server.http.body_limit import BodyLimit
 from innkeeper.server.http.checked_text import CheckedText
 from innkeeper.server.http.compression import Compression
 from innkeeper.server.http.conditional import ConditionalRequests
+from innkeeper.server.http.crowd import Crowd
 from innkeeper.server.http.description import describe
-from innkeeper.server.http.forwarded import Forwarded, proxies_of
+from innkeeper.server.http.forwarded import Forwarded
 from innkeeper.server.http.header_limit import HeadLimit
 from innkeeper.server.http.idempotency import IdempotencyKeys
 from innkeeper.server.http.kept_slashes import KeptSlashes
 from innkeeper.server.http.known_queries import refuse_unknown_query
 from innkeeper.server.http.lines import Lines
 from innkeeper.server.http.patience import BoundedPatience
+from innkeeper.server.http.proxies import proxies_of
 from innkeeper.server.identity.gate import Gate
 from innkeeper.server.identity.identify import Identify
 from innkeeper.server.identity.sight import Sight
@@ -110,6 +112,10 @@ def make_app(house: House) -> FastAPI:
         app.add_middleware(
             Forwarded,
             proxies=proxies_of(house.settings.trusted_proxies),
+            crowd=Crowd(
+                most=house.settings.max_connections,
+                most_from_one=house.settings.max_connections_from_one,
+            ),
             header=house.settings.proxy_header,
         )
     return app

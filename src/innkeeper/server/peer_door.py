@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from innkeeper.server.house import House
 from innkeeper.server.http.connections import HttpProtocol
+from innkeeper.server.http.limited import TIMEOUT_SECONDS, SocketProtocol
 from innkeeper.server.http.serving import HttpServer, config
-from innkeeper.server.peers import SocketProtocol
 from innkeeper.server.relay.authority import RENEW_SECONDS, Credentials, server_in
 from innkeeper.server.relay.vouching import FROM_PEER
-from innkeeper.server.remote import TIMEOUT_SECONDS, Address, listening_on
+from innkeeper.server.remote import Address, listening_on
 
 _log = structlog.get_logger(__name__)
 

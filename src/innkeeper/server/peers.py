@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable
 from typing import Self, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from innkeeper.errors import NotPermitted
 from innkeeper.identity.caller import SYSTEM_REALM, Caller, Proof
 from innkeeper.identity.grants import Grants
 from innkeeper.identity.realms import Known
 from innkeeper.identity.roles import Grant, Role
-from innkeeper.server.http.connections import HttpProtocol
+from innkeeper.server.http.crowd import Crowd
+from innkeeper.server.http.limited import LimitedProtocol, LimitedSocketProtocol
 from innkeeper.server.settings import Settings
 
 #: Where a request's scope names the peer.
@@ -101,7 +101,7 @@ def group_names(credentials: Credentials, name: str) -> frozenset[str]:
     return frozenset(found)
 
 
-class PeerProtocol(HttpProtocol):
+class PeerProtocol(LimitedProtocol):
     """HTTP over a Unix socket, with the peer's credentials in the request's scope."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -109,29 +109,42 @@ class PeerProtocol(HttpProtocol):
         super().connection_made(transport)
         self.app = _with_peer(self.app, transport)
 
-
-class SocketProtocol(WebSocketsSansIOProtocol):
-    """WebSockets whose application may refuse them with an HTTP answer."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep uvicorn from taking a refusal for a missing answer."""
-        super().connection_made(transport)
-        inner = cast(ASGIApp, self.app)
-
-        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
-            await inner(scope, receive, send)
-            self.handshake_complete = self.handshake_complete or self.initial_response is not None
-
-        self.app = answered
+    def who(self) -> str:
+        """Return the user at the other end."""
+        return _counted_as(_credentials(self.transport.get_extra_info("socket")).uid)
 
 
-class PeerSocketProtocol(SocketProtocol):
+class PeerSocketProtocol(LimitedSocketProtocol):
     """WebSockets over a Unix socket, with the peer's credentials in the scope."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Read the peer's credentials, once a connection."""
         super().connection_made(transport)
         self.app = _with_peer(self.app, transport)
+
+    def who(self) -> str:
+        """Return the user at the other end."""
+        return _counted_as(_credentials(self.transport.get_extra_info("socket")).uid)
+
+
+def local_protocols(settings: Settings) -> tuple[type[PeerProtocol], type[PeerSocketProtocol]]:
+    """Return the protocols of one service's local door, which share one count of connections.
+
+    However many others are in, root and the service's own user still find places.
+    """
+    crowd = Crowd(
+        most=settings.max_connections,
+        most_from_one=settings.max_connections_from_one,
+        rulers={_counted_as(0), _counted_as(os.getuid())},
+    )
+    return (
+        type("LocalProtocol", (PeerProtocol,), {"crowd": crowd}),
+        type("LocalSocketProtocol", (PeerSocketProtocol,), {"crowd": crowd}),
+    )
+
+
+def _counted_as(uid: int) -> str:
+    return f"uid {uid}"
 
 
 def _with_peer(app: object, transport: asyncio.BaseTransport) -> ASGIApp:

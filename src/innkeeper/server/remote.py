@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import collections
 import contextlib
 import dataclasses
 import ipaddress
@@ -11,19 +9,12 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 
-import h11
-
 from innkeeper.errors import ErrorCode, InvalidArgument
-from innkeeper.identity.lockout import network_of
-from innkeeper.server.http.connections import HttpProtocol
-from innkeeper.server.http.forwarded import Network, is_trusted, proxies_of
-from innkeeper.server.http.serving import FULL
+from innkeeper.server.http.crowd import Crowd
+from innkeeper.server.http.limited import LimitedProtocol, LimitedSocketProtocol
+from innkeeper.server.http.proxies import proxies_of
 from innkeeper.server.identity.certificates import Certificate, names_in, self_made
-from innkeeper.server.peers import SocketProtocol
 from innkeeper.server.settings import Settings
-
-#: A TLS handshake, and a request's line and headers, must be there within this.
-TIMEOUT_SECONDS = 10.0
 
 _BACKLOG = 512
 
@@ -137,111 +128,7 @@ def _say(listening: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class Crowd:
-    """Counts connections, in all and by address."""
-
-    def __init__(self, *, most: int, most_from_one: int, proxies: Sequence[Network] = ()) -> None:
-        """``proxies`` are not held to ``most_from_one``: each stands for many."""
-        self._proxies = proxies
-        self._most = most
-        self._most_from_one = most_from_one
-        self._by_network: collections.Counter[str] = collections.Counter()
-
-    def enter(self, address: str) -> bool:
-        """Whether one more connection from an address is admitted."""
-        network = network_of(address)
-        is_full = self._by_network[network] >= self._most_from_one and not is_trusted(self._proxies, address)
-        if is_full or self._by_network.total() >= self._most:
-            return False
-        self._by_network[network] += 1
-        return True
-
-    def leave(self, address: str) -> None:
-        """Count one connection less from an address."""
-        network = network_of(address)
-        self._by_network[network] -= 1
-        if self._by_network[network] <= 0:
-            del self._by_network[network]
-
-
-class RemoteProtocol(HttpProtocol):
-    """HTTP for remote callers, with limits on connections and on the time a request's head may take."""
-
-    crowd: Crowd
-    _entered = False
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """Admit the connection, or answer 503."""
-        super().connection_made(transport)
-        self._entered = self.crowd.enter(self._address)
-        if not self._entered:
-            transport.write(FULL)
-            transport.close()
-            return
-        self._await_head()
-
-    def data_received(self, data: bytes) -> None:
-        """Read on; a head must be complete in time, however slowly its bytes drip in."""
-        if not self._entered:
-            return
-        super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
-            self._await_head()
-        else:
-            self._stop_waiting()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Free the connection's place."""
-        self._leave()
-        super().connection_lost(exc)
-
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand the connection over to the WebSocket protocol, which counts it from now on."""
-        self._leave()
-        super().handle_websocket_upgrade(event)
-
-    @property
-    def _address(self) -> str:
-        return self.client[0] if self.client else ""
-
-    def _await_head(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(TIMEOUT_SECONDS, self.transport.abort)
-
-    def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _leave(self) -> None:
-        self._stop_waiting()
-        if self._entered:
-            self._entered = False
-            self.crowd.leave(self._address)
-
-
-class RemoteSocketProtocol(SocketProtocol):
-    """WebSockets for remote callers; each counts as the connection that it was before."""
-
-    crowd: Crowd
-    _address = ""
-    _entered = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the place that the connection has just left."""
-        super().connection_made(transport)
-        self._address = self.client[0] if self.client else ""
-        self._entered = self.crowd.enter(self._address)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Free the connection's place."""
-        if self._entered:
-            self.crowd.leave(self._address)
-        super().connection_lost(exc)
-
-
-def remote_protocols(settings: Settings) -> tuple[type[RemoteProtocol], type[RemoteSocketProtocol]]:
+def remote_protocols(settings: Settings) -> tuple[type[LimitedProtocol], type[LimitedSocketProtocol]]:
     """Return the protocols of one service's remote doors, which share one count of connections."""
     crowd = Crowd(
         most=settings.max_connections,
@@ -249,6 +136,6 @@ def remote_protocols(settings: Settings) -> tuple[type[RemoteProtocol], type[Rem
         proxies=proxies_of(settings.trusted_proxies),
     )
     return (
-        type("RemoteProtocol", (RemoteProtocol,), {"crowd": crowd}),
-        type("RemoteSocketProtocol", (RemoteSocketProtocol,), {"crowd": crowd}),
+        type("RemoteProtocol", (LimitedProtocol,), {"crowd": crowd}),
+        type("RemoteSocketProtocol", (LimitedSocketProtocol,), {"crowd": crowd}),
     )

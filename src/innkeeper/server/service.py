@@ -19,13 +19,14 @@ from innkeeper.server import logs
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import open_house
 from innkeeper.server.house import House
+from innkeeper.server.http.limited import TIMEOUT_SECONDS
 from innkeeper.server.http.serving import HttpServer, config
 from innkeeper.server.notify import notify
 from innkeeper.server.ownership import owned
 from innkeeper.server.pages import rendering
 from innkeeper.server.peer_door import peer_door
-from innkeeper.server.peers import PeerProtocol, PeerSocketProtocol
-from innkeeper.server.remote import TIMEOUT_SECONDS, RemoteDoor, remote_doors, remote_protocols
+from innkeeper.server.peers import local_protocols
+from innkeeper.server.remote import RemoteDoor, remote_doors, remote_protocols
 from innkeeper.server.settings import Settings
 from innkeeper.server.sockets import local_door
 from innkeeper.wire.version import VERSION
@@ -80,7 +81,7 @@ async def _serve(settings: Settings) -> None:
             with local_door(settings) as door, remote_doors(settings) as remotes:
                 await asyncio.to_thread(rendering.load)
                 app = make_app(house)
-                servers = [HttpServer(config(app, PeerProtocol, PeerSocketProtocol), [door])]
+                servers = [HttpServer(config(app, *local_protocols(settings)), [door])]
                 protocols = remote_protocols(settings)
                 servers += [
                     HttpServer(config(app, *protocols), each.sockets, each.tls, TIMEOUT_SECONDS)

@@ -103,9 +103,11 @@ class Settings(BaseModel):
     #: The header by which they say so: ``X-Forwarded-For`` (with ``X-Forwarded-Proto``) or ``Forwarded``. The
     #: other one is not read: a proxy that does not set it passes on what callers write there.
     proxy_header: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
-    #: Connections from other computers at once.
+    #: Connections from other computers at once; as many at the local socket, where root and the service's own
+    #: user have places beside.
     max_connections: int = Field(default=2000, ge=1)
-    #: Of these, connections from one address; trusted proxies may have them all.
+    #: Of these, connections from one address, or of one user at the local socket; trusted proxies may have
+    #: them all, and each caller behind them this many requests at once.
     max_connections_from_one: int = Field(default=500, ge=1)
     #: Hours after which a session that is not used ends.
     session_idle_hours: float = Field(default=12.0, gt=0)

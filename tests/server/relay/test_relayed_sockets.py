@@ -11,8 +11,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from innkeeper.server.http.connections import HttpProtocol
+from innkeeper.server.http.limited import SocketProtocol
 from innkeeper.server.http.serving import HttpServer, config
-from innkeeper.server.peers import SocketProtocol
 from innkeeper.server.remote import Address, listening_on
 from innkeeper.wire.channels import END
 from innkeeper.wire.states import EndpointType

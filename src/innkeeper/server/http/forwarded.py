@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from innkeeper.errors import InvalidArgument
+from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.server.http.crowd import Crowd
+from innkeeper.server.http.problems import response_of
+from innkeeper.server.http.proxies import Network, is_trusted
 
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: Address and scheme of each hop, nearest first; no address for one that hides it or writes nonsense.
 Hops: TypeAlias = Iterator[tuple[str | None, str]]
 
@@ -33,17 +36,30 @@ class Forwarded:
     names means nothing.
     """
 
-    def __init__(self, app: ASGIApp, proxies: Sequence[Network], header: str = "X-Forwarded-For") -> None:
-        """``header`` is the one that the proxies set, a key of ``HEADERS``."""
+    def __init__(
+        self, app: ASGIApp, proxies: Sequence[Network], crowd: Crowd, header: str = "X-Forwarded-For"
+    ) -> None:
+        """``header`` is the one that the proxies set, a key of ``HEADERS``; ``crowd`` counts by caller."""
         self._app = app
         self._proxies = proxies
+        self._crowd = crowd
         self._hops = HEADERS[header]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on as its caller's."""
-        if scope["type"] in ("http", "websocket") and is_trusted(self._proxies, _peer(scope)):
-            scope = {**scope, **self._caller(scope)}
-        await self._app(scope, receive, send)
+        """Pass the request on as its caller's, or answer 503 where they have too many under way."""
+        if scope["type"] not in ("http", "websocket") or not is_trusted(self._proxies, _peer(scope)):
+            await self._app(scope, receive, send)
+            return
+        scope = {**scope, **self._caller(scope)}
+        if is_trusted(self._proxies, _peer(scope)):  # it speaks for itself, or hides whom it speaks for
+            await self._app(scope, receive, send)
+        elif self._crowd.enter(_peer(scope)):
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._crowd.leave(_peer(scope))
+        else:
+            await _full()(scope, receive, send)
 
     def _caller(self, scope: Scope) -> dict[str, object]:
         found: dict[str, object] = {}
@@ -57,28 +73,15 @@ class Forwarded:
         return found
 
 
-def proxies_of(texts: Sequence[str]) -> tuple[Network, ...]:
-    """The networks of trusted proxies. Raises ``InvalidArgument`` for what is neither address nor network."""
-    networks = []
-    for text in texts:
-        try:
-            networks.append(ipaddress.ip_network(text, strict=False))
-        except ValueError as error:
-            raise InvalidArgument(
-                f"The setting “trusted_proxies” has “{text[:60]}”, which is no address and no network.",
-                advice="Write addresses or networks, such as 192.0.2.10 or 10.1.0.0/24.",
-            ) from error
-    return tuple(networks)
-
-
-def is_trusted(proxies: Sequence[Network], address: str) -> bool:
-    """Whether the address is that of a trusted proxy."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return any((mapped or parsed) in network for network in proxies)
+def _full() -> Response:
+    error = ServiceError(
+        "Too many requests from this address are under way.",
+        code=ErrorCode.VM_E_OUT_OF_RESOURCE,
+        advice="Wait until some have ended.",
+    )
+    answer = response_of(error)
+    answer.headers["Retry-After"] = "5"
+    return answer
 
 
 def _peer(scope: Scope) -> str:
