@@ -80,6 +80,9 @@ http://innkeeper/v1/machines`.
   somebody else holds so that nothing can be written); `/metrics` are the service's figures for
   Prometheus. A loop of the service (the scheduler, the trigger agent) that fails is logged and restarted:
   `/readyz` stays 200 and names it after `degraded:`, and `GET /v1/health` tells what it failed of.
+- `GET /v1/health` tells the room (`rooms`) of the folders of state, database and disks, undo disks among
+  them. One with less than a gibibyte and a tenth free is not `ok`, and `/readyz` stays 200 with
+  `degraded:`. Where the database or the journal of runs cannot be written at all, `/readyz` answers 503.
 - `.` and `..` as an identifier are sent as `%2E` and `%2E%2E`, for no part of a path to resolve them.
 """
 

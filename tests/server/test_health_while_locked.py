@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -13,9 +14,9 @@ from tests.serving import Service
 
 
 @contextlib.contextmanager
-def _held(service: Service, how: str) -> Iterator[None]:
-    """Hold the file as a backup, or somebody's shell, does: for readers it stays open."""
-    file = service.state_dir / "innkeeper.sqlite"
+def _held(service: Service, name: str, how: str) -> Iterator[None]:
+    """Hold a file as a backup, or somebody's shell, does: for readers it stays open."""
+    file = service.state_dir / name
     with contextlib.closing(sqlite3.connect(file, timeout=60, isolation_level=None)) as other:
         other.execute(f"BEGIN {how}")
         yield
@@ -34,17 +35,42 @@ def _wait_for(service: Service, status: int) -> str:
     raise AssertionError(f"it never answered {status}, last {answer.status_code}: {answer.text}")
 
 
+@pytest.mark.parametrize("name", ["innkeeper.sqlite", "innkeeper-runs.sqlite"])
 @pytest.mark.parametrize("how", ["EXCLUSIVE", "IMMEDIATE"])
-def test_a_file_that_somebody_holds_is_no_ready_service(own_service: Service, how: str) -> None:
+def test_a_file_that_somebody_holds_is_no_ready_service(own_service: Service, name: str, how: str) -> None:
     """It lives meanwhile, its health has the reason, and once the file is free it is ready by itself."""
     own_service.start()
     _wait_for(own_service, 200)
-    with _held(own_service, how):
+    with _held(own_service, name, how):
         assert _wait_for(own_service, 503).startswith("The database ")
         with own_service.http() as http:
             assert http.get("/livez").status_code == 200
             health = http.get("/v1/health").json()
         assert not health["ok"]
         assert not health["database"]["ok"]
-        assert "innkeeper.sqlite" in health["database"]["detail"]
+        assert name in health["database"]["detail"]
+    assert _wait_for(own_service, 200) == "ready\n"
+
+
+def test_a_full_disk_is_no_ready_service(own_service: Service) -> None:
+    """For as long as nothing can be written, though no write waits; and it is ready by itself after that."""
+    own_service.start()
+    _wait_for(own_service, 200)
+    with own_service.http() as http:
+        assert http.get("/v1/health").json()[
+            "ok"
+        ]  # the limit holds for memory files too, which a disk has not
+    before = resource.prlimit(own_service.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(own_service.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        assert _wait_for(own_service, 503).startswith("The database ")
+        for _ in range(3):
+            with own_service.http() as http:
+                assert http.get("/readyz").status_code == 503
+                answer = http.get("/v1/health")
+            assert answer.status_code == 200, answer.text
+            health = answer.json()
+            assert (health["ok"], health["database"]["ok"]) == (False, False)
+    finally:
+        resource.prlimit(own_service.pid, resource.RLIMIT_FSIZE, before)
     assert _wait_for(own_service, 200) == "ready\n"

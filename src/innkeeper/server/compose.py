@@ -8,6 +8,7 @@ import datetime as dt
 import functools
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 
 from innkeeper.disks.roots import Roots
 from innkeeper.disks.service import Disks
@@ -44,12 +45,14 @@ from innkeeper.server.machine_disks import MachineDisks
 from innkeeper.server.operations import operations
 from innkeeper.server.owned_hosts import OwnedHosts
 from innkeeper.server.relay.schedules import is_ours
+from innkeeper.server.room import Rooms
 from innkeeper.server.scheduled_machines import ScheduledNames
 from innkeeper.server.scheduling import scheduling
 from innkeeper.server.settings import Settings
 from innkeeper.servers.fleet import Fleet
 from innkeeper.servers.ownership import Callbacks
 from innkeeper.store.directory import SqlDirectory
+from innkeeper.store.probing import WholeStore
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.ports import any_host
 from innkeeper.tasks.service import Retention, Tasks
@@ -244,7 +247,8 @@ async def _house(
         loops=foundations.loops,
         metrics=foundations.metrics,
         answers=store.answers,
-        database=store.database,
+        database=WholeStore(store.database, store.engine),
+        rooms=Rooms(_written_to(foundations.settings, store.database.directory)),
         people=await compose_people(foundations.settings, store, audit, foundations.opened),
         audit=audit,
         tasks=tasks,
@@ -379,3 +383,8 @@ def _reconciler(
 async def _known_hosts(directory: SqlDirectory) -> Sequence[str]:
     """The names of all hosts that any server has seen."""
     return [host.name for host in await directory.hosts()]
+
+
+def _written_to(settings: Settings, database: Path | None) -> list[Path]:
+    """The folders that the service writes to."""
+    return [settings.state_dir, *([database] if database is not None else []), *settings.disk_folders]

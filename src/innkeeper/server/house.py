@@ -27,6 +27,7 @@ from innkeeper.server.http.idempotency import AnswerStore
 from innkeeper.server.identity.people import People
 from innkeeper.server.metrics import Metrics
 from innkeeper.server.relay.neighbours import Neighbours
+from innkeeper.server.room import Rooms
 from innkeeper.server.scheduling import Scheduling
 from innkeeper.server.settings import Settings
 from innkeeper.servers.fleet import Fleet
@@ -64,6 +65,7 @@ class House:
     metrics: Metrics
     answers: AnswerStore
     database: Probed
+    rooms: Rooms
     people: People
     audit: Audit
     tasks: Tasks

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from typing import TextIO, cast
 
 import structlog
 
 from innkeeper.wire.descriptors import is_shortage, tell_shortage
+from innkeeper.wire.text import writable
 
 
 def configure(log_json: bool | None) -> None:
@@ -22,9 +25,26 @@ def configure(log_json: bool | None) -> None:
             *_ending(log_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
+
+
+class _Unfailing:
+    """A file that takes what it can: a log on a full disk breaks nothing that is logged."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        """Write, or lose, a text."""
+        with contextlib.suppress(OSError):
+            self._file.write(writable(text))
+
+    def flush(self) -> None:
+        """Write, or lose, what is left."""
+        with contextlib.suppress(OSError):
+            self._file.flush()
 
 
 class _Handed(logging.Handler):

@@ -23,11 +23,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.servers.acting import acted_on
-from innkeeper.store import tables
 from innkeeper.store.commits import Commits
 from innkeeper.store.former_servers import refuse_former_servers
 from innkeeper.store.grouped import GroupedWrites, RowChange
 from innkeeper.store.postgresql import OLDEST_VERSION, Busy, postgres_engine, shown
+from innkeeper.store.probing import write_nothing_new
 from innkeeper.store.sqlite import SameFile, Synchronous, prepare_file, sqlite_engine
 from innkeeper.store.waiting import Waiting, is_refusal
 from innkeeper.tasks import patience
@@ -109,6 +109,11 @@ class Database:
         return self.url.get_backend_name() == "sqlite"
 
     @property
+    def directory(self) -> Path | None:
+        """The folder of a SQLite file; ``None`` on PostgreSQL."""
+        return Path(str(self.url.database)).parent if self.is_sqlite else None
+
+    @property
     def trouble(self) -> str:
         """What is wrong with the database, in one sentence; empty while it answers."""
         return self._writes.trouble or self._reads.trouble
@@ -134,7 +139,7 @@ class Database:
         A file that somebody holds is still read. Of a server a write is tried where writing failed last.
         """
         if self.is_sqlite:
-            await self.write(_lock_alone, lazily=True)
+            await self.write(write_nothing_new, lazily=True)
         elif self._writes.trouble:
             await self.write(_nothing)
         await self.read(_nothing)
@@ -321,11 +326,6 @@ class Database:
 
 def _nothing(connection: sa.Connection) -> None:
     connection.execute(sa.select(1))
-
-
-def _lock_alone(connection: sa.Connection) -> None:
-    """Take the lock of a writer, and write no row: nothing is synchronised then."""
-    connection.execute(sa.delete(tables.servers).where(sa.false()))
 
 
 def upsert(connection: sa.Connection, table: sa.Table, row: Mapping[str, object]) -> None:

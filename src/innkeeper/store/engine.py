@@ -28,6 +28,7 @@ from dbos import (
 from innkeeper.store.journal_looks import look_only_for
 from innkeeper.store.journal_loop import journal_loop, run_on
 from innkeeper.store.postgresql import postgres_engine
+from innkeeper.store.probing import SqliteProbe
 from innkeeper.store.run import Parked, Run
 from innkeeper.store.sqlite import Synchronous, prepare_file, sqlite_engine
 from innkeeper.tasks.outcome import Record, attempt, traceback_of
@@ -92,6 +93,8 @@ class DbosEngine:
         self._loops = loops or Loops()
         self._may_carry: MayCarry = any_host
         self._watching: asyncio.Task[None] | None = None
+        #: Of the journal's file; nothing on PostgreSQL, where it lies in the database itself.
+        self._probe: SqliteProbe | None = None
         self._bodies: dict[str, Body] = {}
         self._runs: dict[str, Run] = {}
         #: The hosts of runs that were started or taken up here, and have not begun yet.
@@ -134,6 +137,8 @@ class DbosEngine:
         if self._journal is not None:
             await self._until_ended(self._journal, runs)
             await self._in_thread(lambda: DBOS.destroy(destroy_registry=True))
+        if self._probe is not None:
+            await self._in_thread(self._probe.close)
         self._threads.shutdown(wait=False)
 
     async def _until_ended(self, journal: asyncio.AbstractEventLoop, runs: Sequence[Run]) -> None:
@@ -189,6 +194,16 @@ class DbosEngine:
     def incarnation(self) -> str:
         """The name of this life of the server."""
         return self._incarnation
+
+    @property
+    def away_since(self) -> dt.datetime | None:
+        """Since when the journal's file is away, as far as was looked; ``None`` while it answers."""
+        return None if self._probe is None else self._probe.away_since
+
+    async def probe(self) -> None:
+        """Look whether the journal's file can be written to. Raises ``StoreAway``."""
+        if self._probe is not None:
+            await self._probe.probe()
 
     async def unfinished(self) -> Sequence[str]:
         """The keys of the runs that have not ended, on this server or another."""
@@ -259,6 +274,7 @@ class DbosEngine:
         logging.getLogger("dbos").addHandler(logging.NullHandler())  # it adds one for the console otherwise
         if isinstance(self._database, Path):
             prepare_file(self._database)
+            self._probe = SqliteProbe(self._database)
         DBOS(config=_config(self._database, self._incarnation))
         workflow = DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=_MAX_RECOVERY_ATTEMPTS)
 

@@ -119,7 +119,8 @@ class GroupedWrites:
             except BaseException as exc:  # it is for the caller whose change raised it
                 failure = self._failure(exc)
             else:
-                self._away.is_back()
+                if values:  # of a group that has given up, nothing was written
+                    self._away.is_back()
                 return [(values.get(change), None) for change in group]
             if isinstance(failure, StoreAway) or (failure is not None and len(group) == 1):
                 return [(None, failure)] * len(group)

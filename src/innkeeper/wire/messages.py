@@ -209,14 +209,28 @@ class DatabaseHealth(Message):
     detail: str = ""
 
 
+class RoomHealth(Message):
+    """How much room a folder has that the service writes to."""
+
+    path: str
+    #: Whether it has a gibibyte free, or a tenth of its file system.
+    ok: bool
+    free_bytes: int
+    total_bytes: int
+    #: What is wrong; empty where there is room.
+    detail: str = ""
+
+
 class HealthMessage(Message):
-    """Whether the service, its database, its hosts and its loops are well."""
+    """Whether the service, its database, its hosts, its loops and its disks are well."""
 
     ok: bool
     live_tasks: int
     hosts: tuple[HostHealth, ...]
     loops: tuple[LoopHealth, ...] = ()
     database: DatabaseHealth = DatabaseHealth(ok=True)
+    #: State, database, and folders of disks, undo disks among them.
+    rooms: tuple[RoomHealth, ...] = ()
     #: What this computer lacks to confine programs that read guests' images, each in a sentence: no fault.
     unconfined: tuple[str, ...] = ()
 

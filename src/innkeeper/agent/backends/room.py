@@ -61,7 +61,7 @@ def _expect(places: Places, name: str, needed: int) -> None:
 
 
 def _is_apart(directory: str) -> bool:
-    """Whether it is a file system of its own."""
+    """Return whether a folder is a file system of its own."""
     try:
         return os.stat(directory).st_dev != os.stat(os.path.dirname(directory)).st_dev
     except OSError:

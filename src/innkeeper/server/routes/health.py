@@ -55,7 +55,7 @@ async def get_inn(house: TheHouse, caller: TheCaller, allowed: TheAllowed) -> wi
 
 @router.get("/health", operation_id="get_health", dependencies=needs(Role.VIEWER))
 async def get_health(house: TheHouse) -> wire.HealthMessage:
-    """Whether the service, its hosts and its background loops are well."""
+    """Whether the service, its database, hosts, background loops and disks are well."""
     trouble = await _database_trouble(house)
     away = () if trouble else await unmet_hosts(house)
     hosts = await asyncio.gather(*(_health(host) for host in (*house.machines.hosts.values(), *away)))
@@ -64,13 +64,25 @@ async def get_health(house: TheHouse) -> wire.HealthMessage:
         wire.LoopHealth(name=each.name, ok=each.ok, failures=each.failures, detail=each.error)
         for each in house.loops.health
     ]
-    ok = not trouble and all(host.ok for host in hosts) and all(loop.ok for loop in loops)
+    rooms = [
+        wire.RoomHealth(
+            path=each.path,
+            ok=not each.trouble,
+            free_bytes=each.free_bytes,
+            total_bytes=each.total_bytes,
+            detail=each.trouble,
+        )
+        for each in await house.rooms.look()
+    ]
+    ok = not trouble and all(host.ok for host in hosts)
+    ok = ok and all(loop.ok for loop in loops) and all(room.ok for room in rooms)
     return wire.HealthMessage(
         ok=ok,
         live_tasks=len(live),
         hosts=tuple(hosts),
         loops=tuple(loops),
         database=wire.DatabaseHealth(ok=not trouble, detail=trouble),
+        rooms=tuple(rooms),
         unconfined=tuple(await asyncio.to_thread(shortcomings)),
     )
 
@@ -105,10 +117,11 @@ async def is_alive() -> Response:
 async def is_ready(house: TheHouse, request: Request) -> Response:
     """Whether the service can work, by a look of the last two seconds: 200, or 503 with what is missing.
 
-    It stays ready, and says that it is degraded, while a loop that has failed is being restarted.
+    It stays ready, and says that it is degraded, while a loop that has failed is being restarted, or a disk
+    is short of room.
     """
     lacks = await request.app.state.readiness()
-    return Response(lacks or _readiness(house), 503 if lacks else 200, media_type="text/plain")
+    return Response(lacks or await _readiness(house), 503 if lacks else 200, media_type="text/plain")
 
 
 @probes.get("/metrics", dependencies=needs(Role.VIEWER))
@@ -123,8 +136,10 @@ def readiness(house: House) -> SharedLook[str]:
     return SharedLook(lambda: _lacks(house), READY_SECONDS)
 
 
-def _readiness(house: House) -> str:
+async def _readiness(house: House) -> str:
     degraded = [f"degraded: {name} has failed and is restarted\n" for name in house.loops.failing]
+    if any(room.trouble for room in await house.rooms.look()):
+        degraded.append("degraded: a disk is short of room; GET /v1/health says which\n")
     return "".join(["ready\n", *degraded])
 
 
