@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from innkeeper.errors import ServiceError
 from innkeeper.identity.realms import Known
+from innkeeper.realms.closed_entries import is_closed
 from tests.realms.slapd import PASSWORD, SLAPD, Slapd, running_slapd
 from tests.serving import Service
 
@@ -41,7 +44,10 @@ def _realm(slapd: Slapd, **other: object) -> DirectoryRealm:
 async def test_the_right_password_is_the_person_with_their_groups(slapd: Slapd, way: str) -> None:
     """Spelled as the directory spells it; over TLS both ways."""
     realm = _realm(slapd, url=slapd.tls_url if way == "ldaps" else slapd.url)
-    assert await realm.check("ANA", PASSWORD) == Known(user="ana", groups=frozenset({"Operators"}))
+    known = await realm.check("ANA", PASSWORD)
+    assert known is not None
+    assert known.user == "ana"
+    assert known.groups == {"Operators"}
 
 
 @pytest.mark.parametrize(
@@ -93,12 +99,14 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_believed(slapd: Slap
 
 async def test_who_is_gone_is_not_known_again(slapd: Slapd) -> None:
     """Groups are read anew too."""
-    known = Known(user="ana", groups=frozenset({"Operators"}))
+    known = await _realm(slapd).check("ana", PASSWORD)
+    assert known is not None
+    assert known.groups == {"Operators"}
     assert await _realm(slapd).recall(known) == known
     assert await _realm(slapd).recall(Known(user="nobody")) is None
     slapd.change("dn: cn=Operators,ou=groups,dc=lab\nchangetype: delete\n")
     try:
-        assert await _realm(slapd).recall(known) == Known(user="ana")
+        assert await _realm(slapd).recall(known) == dataclasses.replace(known, groups=frozenset())
     finally:
         slapd.change(
             "dn: cn=Operators,ou=groups,dc=lab\nchangetype: add\nobjectClass: groupOfNames\n"
@@ -106,13 +114,66 @@ async def test_who_is_gone_is_not_known_again(slapd: Slapd) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "mark", ["shadowExpire: 1", "userAccountControl: 514", "accountExpires: 1", "nsAccountLock: TRUE"]
+)
+async def test_whose_entry_is_closed_is_nobody(slapd: Slapd, mark: str) -> None:
+    """At the door, and for who is within, though the directory takes the password."""
+    known = await _realm(slapd).check("ana", PASSWORD)
+    assert known is not None
+    attribute = mark.partition(":")[0]
+    slapd.change(f"dn: uid=ana,ou=people,dc=lab\nchangetype: modify\nadd: {attribute}\n{mark}\n")
+    try:
+        assert await _realm(slapd).check("ana", PASSWORD) is None
+        assert await _realm(slapd).recall(known) is None
+    finally:
+        slapd.change(f"dn: uid=ana,ou=people,dc=lab\nchangetype: modify\ndelete: {attribute}\n")
+    assert await _realm(slapd).recall(known) == known
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"shadowExpire": [b"-1"], "accountExpires": [b"0"], "userAccountControl": [b"512"]},
+        {"shadowExpire": [b"99999999"], "accountExpires": [b"9223372036854775807"]},
+        {
+            "nsAccountLock": [b"FALSE"],
+            "pwdAccountLockedTime": [b"20260101120000Z"],
+            "shadowExpire": [b"soon"],
+        },
+    ],
+)
+def test_an_entry_that_says_nothing_or_no_yet_is_open(values: dict[str, list[bytes]]) -> None:
+    """A lock for wrong passwords closes none: anybody can bring it about."""
+    now = dt.datetime(2026, 1, 10, tzinfo=dt.UTC)
+    assert not is_closed(values, now)
+    assert is_closed(values | {"pwdAccountLockedTime": [b"000001010000Z"]}, now)
+
+
+async def test_a_name_that_was_given_to_another_is_somebody_else(slapd: Slapd) -> None:
+    """Their entry is another, whatever it is called."""
+    entry = (
+        "dn: uid=eve,ou=people,dc=lab\nchangetype: add\nobjectClass: inetOrgPerson\n"
+        f"uid: eve\ncn: Eve\nsn: E\nuserPassword: {PASSWORD}\n"
+    )
+    slapd.change(entry)
+    known = await _realm(slapd).check("eve", PASSWORD)
+    assert known is not None
+    slapd.change("dn: uid=eve,ou=people,dc=lab\nchangetype: delete\n")
+    slapd.change(entry)
+    assert await _realm(slapd).check("eve", PASSWORD) is not None
+    assert await _realm(slapd).recall(known) is None
+
+
 async def test_a_directory_that_is_away_is_said_so_and_those_within_are_believed_for_a_while(
     slapd: Slapd,
 ) -> None:
     """Nobody new comes in meanwhile."""
     realm = _realm(slapd)
-    known = Known(user="ana", groups=frozenset({"Operators"}))
-    assert await realm.recall(known) == known
+    known = await realm.recall(Known(user="ana"))
+    assert known is not None
+    assert known.groups == {"Operators"}
     slapd.stop()
     try:
         assert await realm.recall(known) == known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,6 @@ import pytest
 
 import innkeeper
 from innkeeper.errors import NotPermitted, ServiceError
-from innkeeper.identity.realms import Known
 from tests.realms.kdc import KDC, PASSWORD, REALM, Kdc, running_kdc
 from tests.serving import Service
 
@@ -79,8 +79,14 @@ async def test_what_is_no_ticket_for_this_service_is_refused(kdc: Kdc) -> None:
 
 
 async def test_a_password_is_tried_on_the_services_own_key(kdc: Kdc) -> None:
-    """So that a KDC that only pretends to be one lets nobody in."""
-    assert await _realm(kdc).check("ana", PASSWORD) == Known(user="ana")
+    """So that a KDC that only pretends to be one lets nobody in; what it proves ends as the ticket does."""
+    known = await _realm(kdc).check("ana", PASSWORD)
+    assert known is not None
+    assert known.user == "ana"
+    assert known.ends_at is not None
+    assert await _realm(kdc).recall(known) == known
+    past = dataclasses.replace(known, ends_at=dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1))
+    assert await _realm(kdc).recall(past) is None
     for user, password in (("ana", "wrong"), ("nobody", PASSWORD), ("ana", ""), ("ana@OTHER.TEST", PASSWORD)):
         assert await _realm(kdc).check(user, password) is None
     assert await _realm(kdc, kdc.home / "other.keytab").check("ana", PASSWORD) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pwd
 from pathlib import Path
@@ -28,6 +29,10 @@ def realm(tmp_path: Path) -> SystemRealm:
         "account required pam_permit.so\n"
     )
     (tmp_path / "closed").write_text("auth required pam_permit.so\naccount required pam_deny.so\n")
+    (tmp_path / "leaving").write_text(
+        f"auth required pam_permit.so\naccount requisite pam_exec.so quiet {tmp_path}/is-open\n"
+        "account required pam_permit.so\n"
+    )
     (tmp_path / "denying").write_text("auth required pam_deny.so\naccount required pam_permit.so\n")
     return SystemRealm(service="asking", configuration=tmp_path)
 
@@ -74,3 +79,24 @@ async def test_many_checks_leave_nothing_behind(realm: SystemRealm) -> None:
     for _ in range(30):
         assert await realm.check(_ME, "wrong") is None
     assert len(list(Path("/proc/self/fd").iterdir())) <= files + 1
+
+
+async def test_an_account_that_is_closed_meanwhile_is_nobody(realm: SystemRealm, tmp_path: Path) -> None:
+    """Without a password: it is PAM's word on the account that counts."""
+    is_open = tmp_path / "is-open"
+    is_open.write_text("#!/bin/sh\nexit 0\n")
+    is_open.chmod(0o755)
+    leaving = SystemRealm(service="leaving", configuration=tmp_path)
+    known = await leaving.check(_ME, _GOOD)
+    assert known is not None
+    assert await leaving.recall(known) == known
+    is_open.write_text("#!/bin/sh\nexit 1\n")
+    assert await leaving.recall(known) == known, "asked for once in a while"
+    assert await SystemRealm(service="leaving", configuration=tmp_path).recall(known) is None
+
+
+async def test_a_name_that_another_user_has_now_is_somebody_else(realm: SystemRealm) -> None:
+    """The user's number tells them apart."""
+    known = await realm.check(_ME, _GOOD)
+    assert known is not None
+    assert await realm.recall(dataclasses.replace(known, version="uid:4294967290")) is None

@@ -53,9 +53,13 @@ class Sessions:
         self._lifetime = lifetime
 
     async def open(self, caller: Caller, known: Known) -> tuple[str, Session]:
-        """Begin a session; its secret is for the other side alone, and nobody finds it again."""
+        """Begin a session; its secret is for the other side alone, and nobody finds it again.
+
+        It lasts no longer than what was proven for it, such as a ticket.
+        """
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         now = self._clock.now()
+        ends_at = now + self._lifetime.whole
         session = Session(
             digest=digest_of(secret),
             realm=caller.realm,
@@ -63,7 +67,7 @@ class Sessions:
             address=caller.address,
             created_at=now,
             seen_at=now,
-            expires_at=now + self._lifetime.whole,
+            expires_at=ends_at if known.ends_at is None else min(ends_at, known.ends_at),
         )
         await self._store.add(session)
         return secret, session

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import dataclasses
-import time
-from collections.abc import Callable, Iterator
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,12 +17,13 @@ import ldap.filter
 
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.identity.realms import Known
+from innkeeper.realms.closed_entries import CLOSING_ATTRIBUTES, is_closed, values_of
+from innkeeper.realms.recollections import Recollections
 
 _THREADS: Final = 4
-#: Somebody who was known is asked for again after this, in seconds; and believed so long while it is away.
-_BELIEVED: Final = 30.0
-_BELIEVED_AWAY: Final = 300.0
-_REMEMBERED: Final = 10_000
+#: What an entry keeps when its name changes, and no other entry ever has: of RFC 4530 (OpenLDAP), of Active
+#: Directory, of 389 Directory Server.
+_ID_ATTRIBUTES: Final = ("entryUUID", "objectGUID", "nsUniqueId")
 
 _NOT_RIGHT: Final = (ldap.INVALID_CREDENTIALS, ldap.UNWILLING_TO_PERFORM, ldap.INAPPROPRIATE_AUTH)
 
@@ -64,7 +64,7 @@ class DirectoryRealm:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="innkeeper-ldap")
-        self._recalled: collections.OrderedDict[str, tuple[float, Known | None]] = collections.OrderedDict()
+        self._recollections = Recollections()
 
     @property
     def name(self) -> str:
@@ -79,21 +79,10 @@ class DirectoryRealm:
         return await self._in_thread(lambda: self._check(user, password))
 
     async def recall(self, known: Known) -> Known | None:
-        """The person as the directory knows them now; for a while as they were, where it is away."""
-        asked_at, found = self._recalled.get(known.user, (float("-inf"), None))
-        if time.monotonic() - asked_at < _BELIEVED:
-            return found
-        try:
-            found = await self._in_thread(lambda: self._recall(known))
-        except ServiceError:
-            if time.monotonic() - asked_at < _BELIEVED_AWAY:
-                return found
-            raise
-        self._recalled[known.user] = (time.monotonic(), found)
-        self._recalled.move_to_end(known.user)
-        while len(self._recalled) > _REMEMBERED:
-            self._recalled.popitem(last=False)
-        return found
+        """The person as the directory has them now; for a while as they were, where it is away."""
+        return await self._recollections.recall(
+            known, lambda: self._in_thread(lambda: self._recall(known.user))
+        )
 
     def _check(self, user: str, password: str) -> Known | None:
         with self._connected() as connection:
@@ -113,10 +102,10 @@ class DirectoryRealm:
             self._bind(connection)
             return self._known(connection, person)
 
-    def _recall(self, known: Known) -> Known | None:
+    def _recall(self, user: str) -> Known | None:
         with self._connected() as connection:
             self._bind(connection)
-            person = self._find(connection, known.user)
+            person = self._find(connection, user)
             return None if person is None else self._known(connection, person)
 
     @contextlib.contextmanager
@@ -145,28 +134,37 @@ class DirectoryRealm:
         connection.simple_bind_s(self._directory.bind_dn, self._directory.bind_password)
 
     def _find(self, connection: Any, user: str) -> _Person | None:
-        """Return the one person of this name; two of one name are nobody."""
+        """Return the one person of this name; two of one name are nobody, and so is a closed entry."""
         directory = self._directory
         wanted = _filled(directory.user_filter, user=user)
-        attributes = [directory.user_attribute, "memberOf"]
+        attributes = [directory.user_attribute, "memberOf", *_ID_ATTRIBUTES, *CLOSING_ATTRIBUTES]
         found = connection.search_ext_s(directory.base, ldap.SCOPE_SUBTREE, wanted, attributes, sizelimit=3)
         people = [(dn, values) for dn, values in found if dn is not None]
         if len(people) != 1:
             return None
         dn, values = people[0]
+        if is_closed(values, dt.datetime.now(dt.UTC)):
+            return None
         spelled = _texts(values, directory.user_attribute)
-        return _Person(dn, spelled[0] if spelled else user, tuple(_texts(values, "memberOf")))
+        return _Person(
+            dn=dn,
+            name=spelled[0] if spelled else user,
+            groups=tuple(_texts(values, "memberOf")),
+            version=_id_of(values),
+        )
 
     def _known(self, connection: Any, person: _Person) -> Known:
         directory = self._directory
         if not directory.group_base:
-            return Known(user=person.name, groups=frozenset(map(_first_value, person.groups)))
+            groups = frozenset(map(_first_value, person.groups))
+            return Known(user=person.name, groups=groups, version=person.version)
         wanted = _filled(directory.group_filter, user=person.name, dn=person.dn)
         found = connection.search_ext_s(
             directory.group_base, ldap.SCOPE_SUBTREE, wanted, [directory.group_attribute]
         )
         named = (_texts(values, directory.group_attribute) for dn, values in found if dn is not None)
-        return Known(user=person.name, groups=frozenset(names[0] for names in named if names))
+        groups = frozenset(names[0] for names in named if names)
+        return Known(user=person.name, groups=groups, version=person.version)
 
     def _away(self, error: ldap.LDAPError) -> ServiceError:
         told = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
@@ -181,11 +179,12 @@ class DirectoryRealm:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Person:
     dn: str
     name: str
     groups: tuple[str, ...]
+    version: str
 
 
 def _filled(pattern: str, **names: str) -> str:
@@ -195,9 +194,14 @@ def _filled(pattern: str, **names: str) -> str:
     return pattern
 
 
-def _texts(values: dict[str, list[bytes]], attribute: str) -> list[str]:
-    found = next((each for name, each in values.items() if name.lower() == attribute.lower()), [])
-    return [value.decode("utf-8", "replace") for value in found]
+def _texts(values: Mapping[str, Sequence[bytes]], attribute: str) -> list[str]:
+    return [value.decode("utf-8", "replace") for value in values_of(values, attribute)]
+
+
+def _id_of(values: Mapping[str, Sequence[bytes]]) -> str:
+    """Return what tells the entry from all others, ever; empty where the directory does not say it."""
+    found = (values_of(values, attribute) for attribute in _ID_ATTRIBUTES)
+    return next((each[0].hex() for each in found if each), "")
 
 
 def _first_value(dn: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import datetime as dt
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -51,8 +50,9 @@ class KerberosRealm:
         return await self._in_thread(lambda: self._checked(user, password))
 
     async def recall(self, known: Known) -> Known | None:
-        """Return the person as they were: tickets end by themselves, and so do their sessions."""
-        return known
+        """Return the person as they were, until their ticket ends: a KDC cannot be asked for them."""
+        is_over = known.ends_at is not None and dt.datetime.now(dt.UTC) >= known.ends_at
+        return None if is_over else known
 
     def _accepted(self, ticket: bytes) -> Known | None:
         try:
@@ -80,9 +80,8 @@ class KerberosRealm:
                     advice="See that its KDC answers, and what /etc/krb5.conf says of it.",
                 ) from error
             return None
-        found = self._accepted(ticket or b"")
-        # Whoever came with a password has no ticket that could end.
-        return None if found is None else dataclasses.replace(found, ends_at=None)
+        # It ends as the ticket does: a KDC tells of no account without its password.
+        return self._accepted(ticket or b"")
 
     def _known(self, principal: str, seconds: int | None) -> Known | None:
         user, _, realm = principal.rpartition("@")

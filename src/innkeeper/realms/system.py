@@ -15,6 +15,7 @@ from typing import Any, Final
 from innkeeper.errors import ErrorCode, InvalidArgument, ServiceError
 from innkeeper.identity.caller import SYSTEM_REALM
 from innkeeper.identity.realms import Known
+from innkeeper.realms.recollections import Recollections
 
 _PAM_SUCCESS: Final = 0
 _PAM_PROMPT_ECHO_OFF: Final = 1
@@ -60,6 +61,7 @@ class SystemRealm:
         """``service`` is the PAM service's name, in ``/etc/pam.d`` or in ``configuration``."""
         self._pam = _Pam(service, configuration)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="innkeeper-pam")
+        self._recollections = Recollections()
 
     async def check(self, user: str, password: str) -> Known | None:
         """Return whom this name and password are for. Raises ``ServiceError`` where PAM fails."""
@@ -68,11 +70,17 @@ class SystemRealm:
         return await self._in_thread(lambda: self._check(user, password))
 
     async def recall(self, known: Known) -> Known | None:
-        """The user as the system knows them now."""
-        return await self._in_thread(lambda: _known(known.user))
+        """The user as the system has them now; ``None`` where PAM would let them in no more."""
+        return await self._recollections.recall(
+            known, lambda: self._in_thread(lambda: self._recall(known.user))
+        )
 
     def _check(self, user: str, password: str) -> Known | None:
         return _known(user) if self._pam.is_right(user, password) else None
+
+    def _recall(self, user: str) -> Known | None:
+        found = _known(user)
+        return found if found is not None and self._pam.is_open(user) else None
 
     async def _in_thread(self, work: Callable[[], Known | None]) -> Known | None:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -95,19 +103,27 @@ class _Pam:
 
     def is_right(self, user: str, password: str) -> bool:
         """Whether PAM takes the password, and the account may be used now."""
+        return self._asked(user, password.encode(), self._pam.pam_authenticate, self._pam.pam_acct_mgmt)
+
+    def is_open(self, user: str) -> bool:
+        """Whether the account may be used now: it has not expired, nor been locked for good."""
+        return self._asked(user, b"", self._pam.pam_acct_mgmt)
+
+    def _asked(self, user: str, password: bytes, *questions: Callable[..., int]) -> bool:
+        """Whether PAM says yes to each question. Raises ``ServiceError`` where it cannot say."""
         handle = ctypes.c_void_p()
         # Kept until the end: PAM calls it from the inside.
-        conversation = _Conversation(_Converse(self._answering(password.encode())), None)
-        begun = self._begin(user.encode(), conversation, handle)
-        if begun != _PAM_SUCCESS:
-            raise _cannot_say(begun)
-        code = self._pam.pam_authenticate(handle, 0)
-        if code == _PAM_SUCCESS:
-            code = self._pam.pam_acct_mgmt(handle, 0)
+        conversation = _Conversation(_Converse(self._answering(password)), None)
+        code = self._begin(user.encode(), conversation, handle)
+        if code != _PAM_SUCCESS:
+            raise _cannot_say(code)
+        for ask in questions:
+            if code == _PAM_SUCCESS:
+                code = ask(handle, 0)
         self._pam.pam_end(handle, code)
         if code in _CANNOT_SAY:
             raise _cannot_say(code)
-        return bool(code == _PAM_SUCCESS)
+        return code == _PAM_SUCCESS
 
     def _begin(self, user: bytes, conversation: _Conversation, handle: ctypes.c_void_p) -> int:
         told = (self._service, user, ctypes.byref(conversation))
@@ -140,7 +156,8 @@ def _known(user: str) -> Known | None:
     except (KeyError, ValueError):
         return None
     numbers = os.getgrouplist(found.pw_name, found.pw_gid)
-    return Known(user=found.pw_name, groups=frozenset(_group(number) for number in numbers))
+    groups = frozenset(_group(number) for number in numbers)
+    return Known(user=found.pw_name, groups=groups, version=f"uid:{found.pw_uid}")
 
 
 def _group(number: int) -> str:

@@ -50,9 +50,8 @@ async def log_in_by_ticket(house: TheHouse, caller: TheCaller, response: Respons
         raise NotPermitted(
             "This request carries no Kerberos ticket.", advice="Log in with a password: POST /v1/login."
         )
-    secret, session = await house.people.logins.open(
-        caller, Known(user=caller.user, groups=caller.groups, version=caller.version)
-    )
+    known = Known(user=caller.user, groups=caller.groups, version=caller.version, ends_at=caller.ends_at)
+    secret, session = await house.people.logins.open(caller, known)
     response.headers["Cache-Control"] = "no-store"
     return wire.LoginMessage(
         token=secret, expires_at=session.expires_at, user=caller.user, domain=caller.realm

@@ -205,7 +205,7 @@ async def _forget(house: House, name: str) -> None:
 
 async def _known(house: House, caller: Caller) -> Known:
     """Return the caller as their realm knows them now."""
-    known = Known(user=caller.user, groups=caller.groups)
+    known = Known(user=caller.user, groups=caller.groups, version=caller.version)
     if caller.realm != LOCAL_REALM:
         return known
     account = await house.people.accounts.get(caller.user)
