@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,23 @@ def test_a_file_that_cannot_be_read_gives_nothing_away(tmp_path: Path) -> None:
     """So what is lost counts."""
     _start(tmp_path, "keepalived")
     assert floating(Places(str(tmp_path))) == []
+
+
+def test_a_file_that_waits_for_a_writer_holds_up_nothing(root: Path) -> None:
+    """A named pipe in place of settings: whoever reads it would wait for ever."""
+    os.mkfifo(root / "srv/pipe")
+    _start(root, "keepalived", "-f", "/srv/pipe")
+    assert floating(Places(str(root))) == []
+
+
+def test_a_program_of_a_users_gives_nothing_away(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is called."""
+    _start(root, "vrrpd", "192.0.2.60")
+    real = os.stat
+
+    def stat(path: str | os.PathLike[str], **more: bool) -> os.stat_result:
+        found = real(path, **more)
+        return os.stat_result((*found[:4], 4242, *found[5:])) if str(path).endswith("/proc/77") else found
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert floating(Places(str(root))) == []

@@ -184,6 +184,17 @@ async def test_dnf_5_is_not_named_what_is_locked(guest: Guest, any_host: Host | 
     assert task.text == "1 package changed; held back: vim (locked or excluded)."
 
 
+async def test_dnf_5_updates_nothing_where_all_that_is_named_is_locked(
+    guest: Guest, any_host: Host | KitHost
+) -> None:
+    """Without a name it would update everything."""
+    prepare(guest, "dnf", DNF_5, LOCKS="yes", INNKEEPER_BACKEND="dnf")
+    task = await update(guest, any_host, b'{"packages": ["vim"]}')
+    assert (task.status, task.packages) == (UpdateStatus.SUCCESS, ()), task.text
+    assert task.text == "Nothing was updated; held back: vim (locked or excluded)."
+    assert not (guest.root / "updated").exists()
+
+
 async def test_yum_updates_and_names_what_is_excluded(guest: Guest, host: Host) -> None:
     """Its words are nearly those of dnf."""
     prepare(guest, "yum", YUM)

@@ -32,7 +32,9 @@ def floating(places: Places) -> List[str]:
     told = {
         name
         for program, read in _MANAGERS.items()
+        # Anybody may call a program so: of root's alone it is known that it is the machine's.
         for process in processes.named(program)
+        if processes.is_of_root(process)
         for name in read(places, processes.words(process))
     }
     return sorted(name for name in told if name == DEFAULT or is_address(name))[:_MOST]
@@ -67,6 +69,8 @@ def _with_included(places: Places, path: str, seen: Set[str]) -> Iterator[str]:
     if path in seen:
         return
     seen.add(path)
+    if not os.path.isfile(path):
+        return
     text = _COMMENT.sub("", read_text(path))
     yield text
     for pattern in _INCLUDE.findall(text):

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
+
+from innkeeper.server.shared_look import SharedLook
 
 #: A file system with less than this free, and less than a tenth of it, is short of room.
 LEAST_BYTES: Final = 1 << 30
 #: A disk that takes longer to tell is not well.
 _TIMEOUT_SECONDS: Final = 3.0
+#: What was seen is not looked at again for so long.
+_BELIEVED_SECONDS: Final = 2.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,32 +38,53 @@ class Rooms:
 
     def __init__(self, folders: Iterable[Path]) -> None:
         """A folder that is not there takes nothing, and is left out."""
-        self._folders = tuple(dict.fromkeys(folders))
-        self._looking: asyncio.Future[Sequence[Room]] | None = None
+        self._looks = {folder: SharedLook(_looking_at(folder), _BELIEVED_SECONDS) for folder in folders}
 
-    async def look(self) -> Sequence[Room]:
-        """Return the room of each folder; a disk that hangs holds one thread, however many ask."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
-        try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                return await asyncio.shield(self._looking)
-        except TimeoutError:
-            trouble = "The disk does not tell how much room it has."
-            return [
-                Room(path=str(each), free_bytes=0, total_bytes=0, trouble=trouble) for each in self._folders
-            ]
-
-    def _look(self) -> Sequence[Room]:
-        return [_room(folder) for folder in self._folders if folder.is_dir()]
+    async def look(self, seconds: float = _TIMEOUT_SECONDS) -> Sequence[Room]:
+        """Return the room of each folder; what a disk does not tell in so many seconds is its trouble."""
+        found = await asyncio.gather(*(_within(seconds, *each) for each in self._looks.items()))
+        return [room for room in found if room is not None]
 
 
-def _room(folder: Path) -> Room:
+async def _within(seconds: float, folder: Path, look: SharedLook[Room | None]) -> Room | None:
+    try:
+        async with asyncio.timeout(seconds):
+            return await look()
+    except TimeoutError:
+        return _without(folder, "The disk does not tell how much room it has.")
+
+
+def _looking_at(folder: Path) -> Callable[[], Awaitable[Room | None]]:
+    """Return the look in a thread of its own, which may hang with the disk, and then holds up nobody."""
+
+    async def look() -> Room | None:
+        loop, seen = asyncio.get_running_loop(), asyncio.Event()
+        found: list[Room | None] = []
+
+        def ask() -> None:
+            found.append(_room(folder))
+            with contextlib.suppress(RuntimeError):  # the service has ended
+                loop.call_soon_threadsafe(seen.set)
+
+        threading.Thread(target=ask, name="innkeeper-room", daemon=True).start()
+        await seen.wait()
+        return found[0]
+
+    return look
+
+
+def _room(folder: Path) -> Room | None:
     try:
         found = os.statvfs(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
-        return Room(path=str(folder), free_bytes=0, total_bytes=0, trouble=f"{error.strerror}.")
+        return _without(folder, f"{error.strerror}.")
     free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
     is_short = free < LEAST_BYTES and free * 10 < total
     trouble = f"{free >> 20:,} MiB of {total >> 20:,} MiB are free." if is_short else ""
     return Room(path=str(folder), free_bytes=free, total_bytes=total, trouble=trouble)
+
+
+def _without(folder: Path, trouble: str) -> Room:
+    return Room(path=str(folder), free_bytes=0, total_bytes=0, trouble=trouble)

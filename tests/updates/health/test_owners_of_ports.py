@@ -15,7 +15,8 @@ STEADY = unit("shop.service", age=WEEK_SECONDS)
 FLAPS = unit("shop.service", restarts=4000)
 BY_HAND = unit("shop.service", enablement="disabled", wanted=False)
 ON_THE_BUS = unit("shop.service", type="dbus", enablement="static", wanted=False)
-ON_A_SOCKET = unit("shop.service", triggered=True, age=90)
+ON_A_SOCKET = unit("shop.service", triggered=True, age=90, enablement="static", wanted=False)
+YOUNG = unit("shop.service", triggered=True, age=90)
 JOB = unit("shop.service", "activating", sub="start", type="oneshot", enablement="static", wanted=False)
 
 
@@ -93,3 +94,11 @@ def test_with_a_unit_that_is_ignored_goes_what_it_listened_on() -> None:
     judgement = judged(report(STEADY, listeners=PORT), report(unit("shop.service", "failed")))
     assert len(judgement.faults) == 2
     assert judgement.ignoring(["unit:shop.service"]).faults == ()
+
+
+def test_a_port_of_a_unit_that_the_boot_starts_is_missed_however_young_the_unit_was() -> None:
+    """It has a socket too, and was started again shortly before the update: a server of containers."""
+    before = report(YOUNG, listeners=PORT)
+    found = port_of(before, report(unit("shop.service", "inactive"), boot_id="two"))
+    assert found is not None
+    assert found.is_fault

@@ -16,6 +16,8 @@ _NAMES = ["apt-daily", "apt-daily-upgrade", "dnf-automatic", "dnf-automatic-down
 _NAMES += ["dnf-automatic-install", "dnf-automatic-notifyonly", "dnf5-automatic", "dnf-makecache"]
 _NAMES += ["dnf5-makecache", "packagekit-background", "transactional-update", "os-update", "zypp-refresh"]
 _NAMES += ["pacman-filesdb-refresh"]
+_STATES = {"active", "activating", "deactivating", "failed", "inactive", "maintenance", "refreshing"}
+_STATES |= {"reloading", "unknown"}
 #: How long a run of theirs is waited for; the package manager's own lock has the last word.
 _TIMEOUT_S = 600
 #: It keeps its locks while it has nothing to do, and ends then where it is asked to; the bus starts it again.
@@ -42,7 +44,7 @@ def start_again(run: Run) -> None:
     """Start the timers that a run has stopped, once."""
     timers = run.take_stopped()
     if timers:
-        ask(["systemctl", "start", *timers])
+        ask(["systemctl", "--no-block", "start", *timers])
 
 
 def _stop(run: Run) -> None:
@@ -65,5 +67,7 @@ def _wait(report: Report) -> None:
 
 
 def _active(units: List[str]) -> List[str]:
-    states = ask(["systemctl", "is-active", *units]).output.split()
+    told = ask(["systemctl", "is-active", *units]).output.splitlines()
+    # What it complains of stands between.
+    states = [line for line in told if line in _STATES]
     return [unit for unit, state in zip(units, states) if state in ("active", "activating", "reloading")]

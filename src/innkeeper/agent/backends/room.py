@@ -70,4 +70,6 @@ def _is_apart(directory: str) -> bool:
 
 def _largest(directory: str, pattern: str) -> int:
     paths = glob.glob(os.path.join(directory, pattern))
-    return max((os.stat(path).st_size for path in paths if not _SPECIAL.search(path)), default=0)
+    # A link to a kernel that is gone stays.
+    sizes = (os.stat(path).st_size for path in paths if os.path.exists(path) and not _SPECIAL.search(path))
+    return max(sizes, default=0)

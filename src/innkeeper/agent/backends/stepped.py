@@ -51,6 +51,8 @@ class Stepped(Backend):
     def _fetch(self, packages: List[str], refresh: bool) -> List[PackageChange]:
         self._report.state(Status.SEARCHING, "Looking for updates")
         planned = self.look(packages, refresh)
+        if packages and not self._without_locked(packages):
+            return []  # without a name it would be an update of everything
         if planned:
             self._report.state(Status.DOWNLOADING, f"Downloading {count(planned)}", 0)
             planned = self._download(self._without_locked(packages), planned)

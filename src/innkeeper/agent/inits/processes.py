@@ -17,6 +17,13 @@ class Processes:
         """Return the processes of this name, the oldest first."""
         return sorted(pid for pid, (found, _) in self._known.items() if found == name[:15])
 
+    def is_of_root(self, pid: int) -> bool:
+        """Return whether a process is root's, or of whoever has the whole ``/proc``."""
+        try:
+            return os.stat(f"{self._proc}/{pid}").st_uid in (0, os.stat(self._proc).st_uid)
+        except OSError:
+            return False
+
     def children(self, parent: int) -> List[int]:
         """Return the processes that this one has started, or has taken up."""
         return sorted(pid for pid, (_, found) in self._known.items() if found == parent)

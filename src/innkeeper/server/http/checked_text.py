@@ -22,6 +22,11 @@ _TEXTS: Final = frozenset({"value", "text", "notes", "description"})
 #: A line of a header has no control character but the tab (RFC 9110, 5.5).
 _NO_HEADER: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
+#: Bytes without which no text of a body of JSON holds a NUL, or half of a character.
+_SUSPECT: Final = re.compile(rb"\0|\\u(?:0000|[dD][89a-fA-F])")
+#: What may hold a text: of numbers a body can have hundreds of thousands.
+_NESTED: Final = (str, dict, list)
+
 _NUL: Final = "a NUL character, which is in no name and no text"
 _HALF: Final = "half of a character (a lone surrogate), which is no Unicode text"
 _BYTES: Final = "bytes that are no UTF-8"
@@ -48,7 +53,7 @@ def check_json(body: bytes) -> None:
 
     ``\\u0000`` and ``\\ud800`` are none of it: those are a backslash, and a word.
     """
-    if b"\\u" not in body and b"\0" not in body and _is_utf8(body):
+    if _SUSPECT.search(body) is None and _is_utf8(body):
         return
     try:
         value = json.loads(body)  # as routes read it: halves of characters pass
@@ -75,9 +80,9 @@ def _texts(value: object) -> Iterable[tuple[str, str]]:
             yield field, each
         elif isinstance(each, dict):
             left += [("", name) for name in each]
-            left += [(str(name), part) for name, part in each.items()]
+            left += [(str(name), part) for name, part in each.items() if isinstance(part, _NESTED)]
         elif isinstance(each, list):
-            left += [(field, part) for part in each]
+            left += [(field, part) for part in each if isinstance(part, _NESTED)]
 
 
 def _fault(text: str) -> str | None:

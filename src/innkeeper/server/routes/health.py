@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
 from collections.abc import Iterable
 
@@ -34,6 +35,8 @@ TIMEOUT_SECONDS = 10.0
 DATABASE_SECONDS = 3.0
 #: How long a look whether the service can work is believed: anybody may ask for one.
 READY_SECONDS = 2.0
+#: A disk that hangs is no reason not to be ready, and who asks has little patience.
+ROOM_SECONDS = 0.5
 
 
 @router.get("/inn", operation_id="get_inn", dependencies=needs(Role.VIEWER, what_they_see))
@@ -120,8 +123,9 @@ async def is_ready(house: TheHouse, request: Request) -> Response:
     It stays ready, and says that it is degraded, while a loop that has failed is being restarted, or a disk
     is short of room.
     """
-    lacks = await request.app.state.readiness()
-    return Response(lacks or await _readiness(house), 503 if lacks else 200, media_type="text/plain")
+    seen = await request.app.state.readiness()
+    told = seen.lacks or _readiness(house, seen)
+    return Response(told, 503 if seen.lacks else 200, media_type="text/plain")
 
 
 @probes.get("/metrics", dependencies=needs(Role.VIEWER))
@@ -131,14 +135,28 @@ async def metrics(house: TheHouse) -> Response:
     return Response(await house.metrics.page(house.machines, house.tasks, away), media_type=MEDIA_TYPE)
 
 
-def readiness(house: House) -> SharedLook[str]:
-    """Return the look at what the service lacks to work, in one line; empty where that is nothing."""
-    return SharedLook(lambda: _lacks(house), READY_SECONDS)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Readiness:
+    """Whether the service can work."""
+
+    #: What it lacks for that, in one line; empty where that is nothing.
+    lacks: str
+    is_short_of_room: bool
 
 
-async def _readiness(house: House) -> str:
+def readiness(house: House) -> SharedLook[Readiness]:
+    """Return the look whether the service can work, which all share who ask."""
+
+    async def look() -> Readiness:
+        lacks, rooms = await asyncio.gather(_lacks(house), house.rooms.look(ROOM_SECONDS))
+        return Readiness(lacks=lacks, is_short_of_room=any(room.trouble for room in rooms))
+
+    return SharedLook(look, READY_SECONDS)
+
+
+def _readiness(house: House, seen: Readiness) -> str:
     degraded = [f"degraded: {name} has failed and is restarted\n" for name in house.loops.failing]
-    if any(room.trouble for room in await house.rooms.look()):
+    if seen.is_short_of_room:
         degraded.append("degraded: a disk is short of room; GET /v1/health says which\n")
     return "".join(["ready\n", *degraded])
 

@@ -31,6 +31,8 @@ class Owners:
     def _excuse_of_lost(self, name: str, was: UnitFacts, now: UnitFacts | None, before: GuestDetails) -> str:
         told = self._told.get(name if now is None else now.name) or self._told.get(was.name)
         if told is None:
+            if was.triggered and was.is_expected:
+                return ""  # the boot starts it, whatever started it last, and it would listen
             why = units.why_not_missed(was, before, has_rebooted=self._before.boot_id != self._after.boot_id)
             return f"{name} {why}" if why else ""
         # What a job of the boot's has left running is judged by itself: of the job it is only told.

@@ -79,6 +79,15 @@ listeners() {
 MOST_ROUTES=500
 MOST_ROUTES_BYTES=524288
 
+# Whether root runs a program that gives addresses away; anybody may call a program of theirs so.
+has_cluster_manager() {
+    _owner=$(ls -ldn "$R/proc" | awk '{ print $3 }')
+    for _comm in $(grep -l -x -E 'keepalived|pacemakerd|ctdbd|ucarp|vrrpd' "$R/proc"/[0-9]*/comm 2>/dev/null); do
+        case $(ls -ldn "${_comm%/comm}" 2>/dev/null | awk '{ print $3 }') in 0 | "$_owner") return 0 ;; esac
+    done
+    return 1
+}
+
 # Put lines of family, network, device, kind and whether it has a link into "routes": default routes, what cards are
 # in, and each card. No such file where nobody can say, for a router, and where a cluster's manager gives addresses
 # away: which those are is not known here.
@@ -88,7 +97,7 @@ routes() {
         cat "$R/proc/net/$_table" >"$T/$_table" 2>/dev/null
     done
     [ -s "$T/route" ] && [ "$(cat "$T/route" "$T/ipv6_route" | wc -c)" -le $MOST_ROUTES_BYTES ] || return 0
-    cat "$R/proc"/[0-9]*/comm 2>/dev/null | grep -q -x -E 'keepalived|pacemakerd|ctdbd|ucarp|vrrpd' && return 0
+    has_cluster_manager && return 0
     devices >"$T/devices"
     awk -v little="$(is_little)" "$AWK_ADDRESS"'
         function tell(family, network, device) {

@@ -81,7 +81,7 @@ settle_dead() {
 # Start the timers again that a step has stopped, once.
 start_again() { # DIRECTORY
     [ -s "$1/stopped" ] || return 0
-    mv -f "$1/stopped" "$1/stopped.ended" 2>/dev/null && systemctl start $(cat "$1/stopped.ended") >/dev/null 2>&1
+    mv -f "$1/stopped" "$1/stopped.ended" 2>/dev/null && systemctl --no-block start $(cat "$1/stopped.ended") >/dev/null 2>&1
     return 0
 }
 

@@ -20,11 +20,14 @@ stepped_update() {
 
 # Take those of the named packages away that are in the last of these files, and in none of the first.
 leave_locked() { # PLANNED LOCKED
+    [ -n "$NAMES" ] || return 0
     NAMES=$(printf '%s\n' $NAMES | awk -F '\t' '
         FILENAME == ARGV[1] { planned[$1] = 1; next }
         FILENAME == ARGV[2] { locked[$1] = 1; next }
         (($1 in locked) && !($1 in planned)) || $1 == "" { next }
         { printf " %s", $1 }' "$1" "$2" -)
+    # Without a name it would be an update of everything.
+    [ -n "$NAMES" ] || : >"$1"
 }
 
 # Run what may be stopped, as it changes nothing.
