@@ -66,7 +66,8 @@ http://innkeeper/v1/machines`.
   `If-None-Match: *` where something is there. A window's ETag is that of what was settled, whether the
   window is open or not.
 - Lists come in pages: what `next_after` and the like say goes into the query of the next one (`after`).
-  A name in a query that the route does not take is refused (422, `E_INVALIDARG`), with those that it takes.
+  A name for the next page that the route does not take is refused (422, `E_INVALIDARG`), with those that
+  it takes.
   With `Accept: application/x-ndjson` a list is answered whole, one object a line, and the service never
   holds more than a page of it; with `limit` so many lines at most. A list that cannot be read to its end is
   cut off: the connection ends before the answer does.

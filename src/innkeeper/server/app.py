@@ -19,7 +19,7 @@ from innkeeper.server.http.forwarded import Forwarded
 from innkeeper.server.http.header_limit import HeadLimit
 from innkeeper.server.http.idempotency import IdempotencyKeys
 from innkeeper.server.http.kept_slashes import KeptSlashes
-from innkeeper.server.http.known_queries import refuse_unknown_query
+from innkeeper.server.http.known_queries import refuse_other_pages
 from innkeeper.server.http.lines import Lines
 from innkeeper.server.http.patience import BoundedPatience
 from innkeeper.server.http.proxies import proxies_of
@@ -137,7 +137,7 @@ def bare_app() -> FastAPI:
     )
     app.state.allowed = {}
     app.state.machine_lists = {}
-    v1 = APIRouter(prefix="/v1", responses=_RESPONSES, dependencies=[Depends(refuse_unknown_query)])
+    v1 = APIRouter(prefix="/v1", responses=_RESPONSES, dependencies=[Depends(refuse_other_pages)])
     nouns = (
         health,
         accountant,

@@ -1,8 +1,9 @@
-"""Refuse names in a query that its route does not take: they would be passed over without a word."""
+"""Refuse ways to the next page that a list does not have: who asks so would get the first page for ever."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import Final
 
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -11,12 +12,16 @@ from starlette.requests import HTTPConnection
 
 from innkeeper.errors import InvalidArgument
 
+#: What says in a query which page of a list is asked for.
+_PAGES: Final = frozenset({"after", "before", "before_id", "limit"})
 
-async def refuse_unknown_query(connection: HTTPConnection) -> None:
-    """Raise ``InvalidArgument`` for a query with a name that the request's route does not take."""
+
+async def refuse_other_pages(connection: HTTPConnection) -> None:
+    """Raise ``InvalidArgument`` for a name of the next page that the request's route does not take."""
     route = connection.scope.get("route")
     if connection.scope["query_string"] and isinstance(route, APIRoute):
-        refuse_unknown(connection.query_params, sorted(taken_by(route.dependant)))
+        asked = [name for name in connection.query_params if name in _PAGES]
+        refuse_unknown(asked, sorted(taken_by(route.dependant)))
 
 
 def refuse_unknown(given: Iterable[str], taken: Collection[str]) -> None:

@@ -25,7 +25,6 @@ from innkeeper.server.board import AllowedTo, Notice
 from innkeeper.server.house import House
 from innkeeper.server.http.conditional import is_known, tag_of
 from innkeeper.server.http.kept_slashes import with_slashes
-from innkeeper.server.http.known_queries import refuse_unknown
 from innkeeper.server.http.paging import wrong_place
 from innkeeper.server.http.problems import malformed, response_of
 from innkeeper.server.identity.needs import Endpoint, allowed, caller_of, guarded, needs
@@ -186,7 +185,6 @@ def _query(request: Request) -> MachineQuery:
     """Parse the request's query; an invalid one is refused as FastAPI's own routes do."""
     if not request.scope["query_string"]:
         return _EVERYTHING
-    refuse_unknown(request.query_params, MachineQuery.model_fields)
     try:
         return MachineQuery.model_validate(dict(request.query_params))
     except ValidationError as error:
