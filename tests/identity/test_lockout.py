@@ -185,3 +185,63 @@ async def test_who_is_not_let_in_leaves_nothing_behind() -> None:
     for number in range(100):
         await _guess(lockout, f"user{number}@local")
     assert len(lockout) == LockoutRules().address_tries + 1
+
+
+async def _hang(lockout: Lockout, account: str, address: str) -> None:
+    async with lockout.trying(account, address):
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("hung", "account", "address"),
+    [
+        ([("ana@local", f"198.51.100.{number}") for number in range(5)], "ana@local", "192.0.2.1"),
+        ([(f"user{number}@local", "192.0.2.1") for number in range(20)], "bob@local", "192.0.2.1"),
+    ],
+)
+async def test_nobody_waits_long_for_tries_that_hang(
+    hung: list[tuple[str, str]], account: str, address: str
+) -> None:
+    """Of the account, or from the address: who waits is told when to come again, and it counts as no try."""
+    clock = FakeClock()
+    lockout = Lockout(clock)
+    hanging = [asyncio.create_task(_hang(lockout, *each)) for each in hung]
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(_try(lockout, account, address, is_right=True))
+    await clock.advance(LockoutRules().queue_seconds - 1)
+    assert not waiting.done()
+    await clock.advance(2)
+    assert waiting.done()
+    with pytest.raises(TooManyTries) as refused:
+        await waiting
+    assert refused.value.retry_after == LockoutRules().queue_seconds
+    for each in hanging:
+        each.cancel()
+    await asyncio.wait(hanging)
+    await _try(lockout, account, address, is_right=True)
+
+
+async def test_a_limited_number_waits() -> None:
+    """The next one is refused at once."""
+    clock = FakeClock()
+    lockout = Lockout(clock, LockoutRules(queue=7))
+    hanging = [asyncio.create_task(_hang(lockout, "ana@local", "192.0.2.1")) for _ in range(5)]
+    await asyncio.sleep(0)
+    waiting = [asyncio.create_task(_try(lockout, is_right=True)) for _ in range(7)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyTries):
+        await asyncio.wait_for(_try(lockout, is_right=True), 1)
+    for each in hanging:
+        each.cancel()
+    await asyncio.gather(*waiting)
+    await asyncio.wait(hanging)
+
+
+async def test_who_must_wait_is_not_forgotten_for_names_that_others_try() -> None:
+    """While there is somebody else to forget."""
+    lockout = Lockout(FakeClock(), LockoutRules(remembered=100))
+    assert await _guess(lockout, times=6) == 5
+    for number in range(1000):
+        await _guess(lockout, f"user{number}@local", f"10.0.{number // 200}.{number % 200}")
+    assert await _guess(lockout, address="198.51.100.1") == 0
+    assert len(lockout) <= 100

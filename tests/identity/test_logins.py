@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 
@@ -161,6 +162,38 @@ async def test_one_name_has_one_count_of_wrong_tries_however_it_is_spelled(house
             await house.logins.by_password(spelling, realm, "wrong", HERE)
         ends.append(refused.type)
     assert ends == [NotAuthenticated] * 5 + [TooManyTries] * 2
+
+
+@pytest.mark.parametrize("addresses", [[HERE], [f"198.51.100.{number}" for number in range(50)]])
+async def test_ones_own_right_password_gives_no_more_guesses_at_a_name_like_it(
+    house: House, addresses: list[str]
+) -> None:
+    """Nor is an address known to the one for the other."""
+    await house.accounts.add("m\u00fcller", GOOD)
+    await house.accounts.add("muller", GOOD)
+    guesses = 0
+    for round_ in range(50):
+        address = addresses[round_ % len(addresses)]
+        with contextlib.suppress(TooManyTries):
+            await house.logins.by_password("m\u00fcller", "local", GOOD, address)
+        for _ in range(4):
+            with pytest.raises((NotAuthenticated, TooManyTries)) as refused:
+                await house.logins.by_password("muller", "local", "wrong", address)
+            guesses += refused.type is NotAuthenticated
+    assert guesses == 5
+    await house.logins.by_password("m\u00fcller", "local", GOOD, addresses[0])
+
+
+async def test_a_name_like_that_of_somebody_known_counts_for_the_address(house: House) -> None:
+    """However many have names that are alike."""
+    await house.accounts.add("jos\u00e9", GOOD)
+    await house.logins.by_password("jos\u00e9", "local", GOOD, HERE)
+    for number in range(20):
+        with pytest.raises(NotAuthenticated):
+            await house.logins.by_password(f"user{number}", "local", "wrong", HERE)
+    with pytest.raises(TooManyTries):
+        await house.logins.by_password("jose", "local", "wrong", HERE)
+    await house.logins.by_password("jos\u00e9", "local", GOOD, HERE)
 
 
 async def test_groups_of_a_realm_carry_roles(house: House) -> None:

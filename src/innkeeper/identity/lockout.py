@@ -7,10 +7,16 @@ import collections
 import contextlib
 import dataclasses
 import ipaddress
+import itertools
 from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from innkeeper.errors import TooManyTries
 from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.waiting import within
+
+#: How many of the oldest are looked at for one that may be dropped.
+_LOOKS: Final = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +34,9 @@ class LockoutRules:
     forgotten_after: float = 3600.0
     #: How many accounts, and how many addresses, are remembered at most.
     remembered: int = 20_000
+    #: How many wait for others under way, of one account or from one address, and how many seconds.
+    queue: int = 256
+    queue_seconds: float = 10.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -36,7 +45,10 @@ class _Tries:
 
     free: int
     wrong: int = 0
+    #: Whose name all the wrong ones gave; ``None`` where they gave several.
+    account: str | None = None
     under_way: int = 0
+    waiting: int = 0
     last: float = 0.0
     shut_until: float = 0.0
     #: Set, and replaced, when one of those under way has ended.
@@ -62,6 +74,8 @@ class _Tries:
 class Try:
     """One log-in under way."""
 
+    #: Whose it is: the account that was asked for, unless the realm names another.
+    account: str
     #: Whether the password is right; ``None`` where the realm could not say, which counts as no try.
     is_right: bool | None = None
 
@@ -80,35 +94,37 @@ class Lockout:
         return len(self._tries)
 
     @contextlib.asynccontextmanager
-    async def trying(self, account: str, address: str) -> AsyncIterator[Try]:
+    async def trying(self, account: str, address: str, alike: str = "") -> AsyncIterator[Try]:
         """Count the try that is made within, by what is noted in it.
 
         It begins when it would not be too many even if all those under way are wrong: many at once are many,
-        and wait for one another. Raises ``TooManyTries`` where the account or the address must wait. From an
-        address that the account is known at, no other account's tries count.
+        and wait for one another. Raises ``TooManyTries`` where the account or the address must wait, or the
+        others take too long. Accounts that are ``alike`` have one count; a right password forgets wrong ones
+        of its own account alone. From an address that the account is known at, no other account's tries count.
         """
         network = network_of(address)
         is_known = (account, network) in self._trusted
-        own = f":{account}@{network}" if is_known else f":{account}"
+        own = f":{account}@{network}" if is_known else f":{alike or account}"
         keys = [own] if is_known else [own, f"@{network}"]
         try:
             async with self._entered(keys):
-                attempt = Try()
+                attempt = Try(account=account)
                 yield attempt
                 if attempt.is_right:
-                    self._trust(account, network)
-                    self._of(own).forget()
+                    self._trust(attempt.account, network)
+                    self._forget(own, attempt.account)
                 elif attempt.is_right is False:
-                    self._count(own)
-                    self._count(f"@{network}")
+                    self._count(own, account)
+                    self._count(f"@{network}", account)
         finally:
             self._tidy(keys)
 
     @contextlib.asynccontextmanager
     async def _entered(self, keys: Sequence[str]) -> AsyncIterator[None]:
         """Wait until one more try is not too many; it is under way within."""
+        give_up = self._clock.monotonic() + self._rules.queue_seconds
         while full := [tries for tries in self._admitted(keys) if tries.is_full]:
-            await full[0].ended.wait()
+            await self._queue(full[0], give_up)
         entered = self._admitted(keys)
         for tries in entered:
             tries.under_way += 1
@@ -117,6 +133,26 @@ class Lockout:
         finally:
             for tries in entered:
                 tries.leave()
+
+    async def _queue(self, tries: _Tries, give_up: float) -> None:
+        """Wait until one under way has ended. Raises ``TooManyTries`` where that takes too long."""
+        seconds = give_up - self._clock.monotonic()
+        if seconds <= 0 or tries.waiting >= self._rules.queue:
+            raise self._too_many_at_once()
+        tries.waiting += 1
+        try:
+            if not await within(self._clock, seconds, tries.ended.wait()):
+                raise self._too_many_at_once()
+        finally:
+            tries.waiting -= 1
+
+    def _too_many_at_once(self) -> TooManyTries:
+        seconds = max(1, round(self._rules.queue_seconds))
+        return TooManyTries(
+            f"Too many log-ins are under way: try again in {seconds} s.",
+            retry_after=seconds,
+            advice="Where that lasts, see whether the realm that is asked answers.",
+        )
 
     def _admitted(self, keys: Sequence[str]) -> Sequence[_Tries]:
         """Return the tries of these keys. Raises ``TooManyTries`` where one must wait."""
@@ -139,20 +175,36 @@ class Lockout:
         tries = self._tries.get(key)
         if tries is None:
             free = self._rules.address_tries if key[0] == "@" else self._rules.account_tries
+            self._make_room()
             tries = self._tries[key] = _Tries(free=free)
         elif self._clock.monotonic() - tries.last > self._rules.forgotten_after:
             tries.forget()
         self._tries.move_to_end(key)
-        while len(self._tries) > self._rules.remembered:
-            self._tries.popitem(last=False)
         return tries
 
-    def _count(self, key: str) -> None:
+    def _make_room(self) -> None:
+        """Drop the oldest where one more would be too many; those that are shut, or under way, last."""
+        now = self._clock.monotonic()
+        while len(self._tries) >= self._rules.remembered:
+            for key, tries in list(itertools.islice(self._tries.items(), _LOOKS)):
+                if tries.shut_until <= now and not tries.under_way:
+                    break
+                self._tries.move_to_end(key)
+            self._tries.popitem(last=False)
+
+    def _count(self, key: str, account: str) -> None:
         tries, now = self._of(key), self._clock.monotonic()
+        tries.account = account if tries.wrong == 0 or tries.account == account else None
         tries.wrong, tries.last = tries.wrong + 1, now
         if tries.wrong >= tries.free:
             wait = self._rules.first_wait * 2.0 ** min(tries.wrong - tries.free, 32)
             tries.shut_until = now + min(wait, self._rules.longest_wait)
+
+    def _forget(self, key: str, account: str) -> None:
+        """Forget the wrong ones, unless they may have been meant for another account."""
+        tries = self._of(key)
+        if tries.account == account:
+            tries.forget()
 
     def _tidy(self, keys: Sequence[str]) -> None:
         """Forget those of whom nothing is to be remembered."""

@@ -63,10 +63,12 @@ class Logins:
             raise NotAuthenticated(
                 f"There is no realm “{realm[:64]}” here.", advice=f"The realms are: {', '.join(self.realms)}."
             )
-        async with self._lockout.trying(f"{skeleton(user)[:256]}@{asked.name}", address) as attempt:
+        alike = f"{skeleton(user)[:256]}@{asked.name}"
+        async with self._lockout.trying(_account(asked.name, user), address, alike) as attempt:
             began = self._clock.monotonic()
             known = await asked.check(user, password) if user and password else None
             attempt.is_right = known is not None
+            attempt.account = _account(asked.name, known.user if known else user)
         if known is None:
             await self._refuse(asked.name, user, address, began, asked=bool(user and password))
         self._paces[asked.name].note(began)
@@ -76,8 +78,7 @@ class Logins:
         # Innkeeper's own accounts cost the same work whether they are there or not.
         if realm != LOCAL_REALM:
             await self._paces[realm].refuse(began, asked=asked)
-        account = f"{normal_name(realm, user)[:256]}@{realm}"
-        await self._audit.shut_out(account, address, "the name or the password is not right")
+        await self._audit.shut_out(_account(realm, user), address, "the name or the password is not right")
         raise NotAuthenticated(
             "The user name or the password is not right.",
             advice=f"Check both, and that the realm is {realm}.",
@@ -166,3 +167,7 @@ class Logins:
             version=known.version,
             ends_at=known.ends_at,
         )
+
+
+def _account(realm: str, user: str) -> str:
+    return f"{normal_name(realm, user)[:256]}@{realm}"
