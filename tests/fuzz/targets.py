@@ -191,7 +191,8 @@ def _head(data: bytes) -> None:
         header = "Forwarded" if name == b"forwarded" else "X-Forwarded-For"
         scope = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 1), "headers": [(name, data)]}
         assert Headers(scope=scope) is not None
-        Forwarded(_nothing, proxies, crowd, header)._caller(scope)
+        with contextlib.suppress(InvalidArgument):
+            Forwarded(_nothing, proxies, crowd, header)._caller(scope)
 
 
 async def _nothing(*_: object) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import json
+import time
 from typing import get_args, get_type_hints
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
+from structlog.testing import capture_logs
 
 from innkeeper.errors import InvalidArgument
 from innkeeper.server.http.crowd import Crowd
@@ -21,19 +24,32 @@ _PROXIES = proxies_of(["192.0.2.10", "10.1.0.0/24", "2001:db8::/64"])
 _OLD, _NEW = "X-Forwarded-For", "Forwarded"
 
 
+class _Door:
+    """What stands behind it sees the requests that it lets through."""
+
+    def __init__(self, header: str = _OLD) -> None:
+        self.seen: list[Scope] = []
+        self.answers: list[Message] = []
+        self._door = Forwarded(self._inside, _PROXIES, Crowd(most=9, most_from_one=9), header)
+
+    async def ask(self, headers: list[tuple[str, str]], peer: str = "192.0.2.10") -> None:
+        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+        scope = {"type": "http", "scheme": "http", "client": (peer, 1), "headers": raw}
+        await self._door(scope, None, self._send)  # type: ignore[arg-type]  # nobody receives
+
+    async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.seen.append(scope)
+
+    async def _send(self, message: Message) -> None:
+        self.answers.append(message)
+
+
 async def _seen(
     headers: list[tuple[str, str]], peer: str = "192.0.2.10", header: str = _OLD
 ) -> tuple[str, str]:
-    seen: list[Scope] = []
-
-    async def inside(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(scope)
-
-    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
-    scope = {"type": "http", "scheme": "http", "client": (peer, 1), "headers": raw}
-    door = Forwarded(inside, _PROXIES, Crowd(most=9, most_from_one=9), header)
-    await door(scope, None, None)  # type: ignore[arg-type]  # nobody sends or receives
-    return seen[0]["client"][0], seen[0]["scheme"]
+    door = _Door(header)
+    await door.ask(headers, peer)
+    return door.seen[0]["client"][0], door.seen[0]["scheme"]
 
 
 @pytest.mark.parametrize(
@@ -50,13 +66,17 @@ async def _seen(
         ([("Forwarded", "for=198.51.100.7, for=10.1.0.9;proto=https")], ("198.51.100.7", "https")),
         ([("Forwarded", "for=_hidden")], ("192.0.2.10", "http")),
         ([("Forwarded", "for=unknown;proto=https")], ("192.0.2.10", "https")),
-        ([("Forwarded", ";;==,,")], ("192.0.2.10", "http")),
+        ([("Forwarded", "for=_hidden:4711, for=10.1.0.9")], ("10.1.0.9", "http")),
+        ([("Forwarded", ";;,,")], ("192.0.2.10", "http")),
+        ([("Forwarded", ";, ;for=198.51.100.7;;proto=https;")], ("198.51.100.7", "https")),
+        # A word counts once, as its proxy wrote it before what it took from the caller.
+        ([("Forwarded", "for=198.51.100.7;host=a;for=203.0.113.1")], ("198.51.100.7", "http")),
+        ([("Forwarded", "for=198.51.100.7;proto=http;host=a;proto=https")], ("198.51.100.7", "http")),
         # A host name is the caller's own, and a proxy quotes it.
         ([("Forwarded", 'for=198.51.100.7;host="x,for=203.0.113.1"')], ("198.51.100.7", "http")),
         ([("Forwarded", 'for=198.51.100.7;host="x;for=203.0.113.1"')], ("198.51.100.7", "http")),
         ([("Forwarded", 'for=198.51.100.7;host="\\",for=203.0.113.1"')], ("198.51.100.7", "http")),
         ([("Forwarded", 'for="'), ("Forwarded", "for=198.51.100.7")], ("198.51.100.7", "http")),
-        ([("Forwarded", 'for=203.0.113.1, for=", for=198.51.100.7')], ("192.0.2.10", "http")),
     ],
 )
 async def test_a_trusted_proxy_says_whose_request_it_is(
@@ -74,7 +94,8 @@ async def test_a_trusted_proxy_says_whose_request_it_is(
         ([("X-Forwarded-For", "203.0.113.1"), ("X-Forwarded-For", "198.51.100.7")], ("198.51.100.7", "http")),
         ([("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Proto", "https")], ("198.51.100.7", "https")),
         ([("X-Forwarded-For", "198.51.100.7, 10.1.0.9")], ("198.51.100.7", "http")),
-        ([("X-Forwarded-For", "\xff")], ("192.0.2.10", "http")),
+        ([("X-Forwarded-For", "")], ("192.0.2.10", "http")),
+        ([("X-Forwarded-For", "\xff, 198.51.100.7")], ("198.51.100.7", "http")),
         # The nearest has written last, in a line of its own or not.
         ([("X-Forwarded-Proto", "https"), ("X-Forwarded-Proto", "http")], ("192.0.2.10", "http")),
         ([("X-Forwarded-Proto", "https, http")], ("192.0.2.10", "http")),
@@ -85,6 +106,68 @@ async def test_most_proxies_say_so_by_the_older_headers(
 ) -> None:
     """Which are read unless the settings name the other."""
     assert await _seen(headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        (_NEW, '", for=198.51.100.7'),
+        (_NEW, 'for=203.0.113.1, for=", for=198.51.100.7'),
+        (_NEW, ";;==,,"),
+        (_NEW, "nonsense, for=198.51.100.7"),
+        (_NEW, "for=somebody"),
+        (_NEW, "for="),
+        # What the caller writes turns what the proxy quotes inside out.
+        (_NEW, 'host=", for=198.51.100.7;host=",for=203.0.113.1;x=\\""'),
+        (_NEW, "x=" + "y" * 9000 + ", for=198.51.100.7"),
+        (_OLD, "\xff"),
+        (_OLD, "203.0.113.1, unknown"),
+        (_OLD, "203.0.113.1,"),
+        (_OLD, "203.0.113.1, nonsense, 10.1.0.9"),
+    ],
+)
+async def test_what_cannot_be_read_is_refused(header: str, text: str) -> None:
+    """Else its caller would be taken for the proxy, which no limit holds."""
+    door = _Door(header)
+    await door.ask([(header, text)])
+    assert not door.seen
+    start, body = door.answers
+    assert start["status"] == 400
+    problem = json.loads(body["body"])
+    assert (problem["status"], problem["error"]) == (400, "InvalidArgument")
+    assert f"The header {header} is malformed" in problem["detail"]
+    await door.ask([(header, text)], peer="203.0.113.5")
+    assert door.seen[0]["client"][0] == "203.0.113.5"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["y" * 60_000, " " * 60_000, "=" + " " * 60_000 + '"', 'a="' + "\\" * 59_000, 'a="b"' * 12_000],
+    ids=["letters", "spaces", "spaces before a quote", "backslashes", "quotes"],
+)
+async def test_a_long_header_costs_little(text: str) -> None:
+    """Whatever the caller writes: it is read once, and in pieces under the limit too."""
+    began = time.process_time()
+    for line in (text, *(text[start : start + 8000] for start in range(0, 60_000, 8000))):
+        await _Door(_NEW).ask([(_NEW, line)])
+        await _Door(_OLD).ask([(_OLD, line)])
+    assert time.process_time() - began < 2
+
+
+async def test_a_proxy_that_sets_the_other_header_is_told_of_once() -> None:
+    """All callers have one address then, and nothing else shows it."""
+    for header, other in ((_OLD, _NEW), (_NEW, _OLD)):
+        door, word = _Door(header), {_OLD: "198.51.100.7", _NEW: "for=198.51.100.7"}
+        with capture_logs() as logs:
+            await door.ask([])
+            await door.ask([(other, word[other])], peer="203.0.113.5")
+            await door.ask([(_OLD, word[_OLD]), (_NEW, word[_NEW])])
+            assert not logs
+            for _ in range(2):
+                await door.ask([(other, word[other])])
+        assert [(each["log_level"], each["setting"], each["found"]) for each in logs] == [
+            ("warning", "proxy_header", other)
+        ]
 
 
 async def test_a_caller_does_not_choose_their_own_address() -> None:

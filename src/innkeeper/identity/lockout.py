@@ -100,7 +100,7 @@ class Lockout:
         It begins when it would not be too many even if all those under way are wrong: many at once are many,
         and wait for one another. Raises ``TooManyTries`` where the account or the address must wait, or the
         others take too long. Accounts that are ``alike`` have one count; a right password forgets wrong ones
-        of its own account alone. From an address that the account is known at, no other account's tries count.
+        of its own account alone. From an address that the account is known at, no tries of others count.
         """
         network = network_of(address)
         is_known = (account, network) in self._trusted

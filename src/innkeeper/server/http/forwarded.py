@@ -5,25 +5,34 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
+import structlog
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.errors import ErrorCode, InvalidArgument, ServiceError
 from innkeeper.server.http.crowd import Crowd
 from innkeeper.server.http.problems import response_of
 from innkeeper.server.http.proxies import Network, is_trusted
 
-#: Address and scheme of each hop, nearest first; no address for one that hides it or writes nonsense.
+_log = structlog.get_logger(__name__)
+
+#: Address and scheme of each hop, nearest first; no address for one that hides it.
 Hops: TypeAlias = Iterator[tuple[str | None, str]]
 
 #: More proxies in a row than anybody has; what is longer is cut.
 _MOST_HOPS: Final = 32
-_PAIR: Final = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*')
-#: What one proxy has written: a comma within quotes does not end it, and may be the caller's (``host``).
-_ELEMENT: Final = re.compile(r'((?:[^",]|"(?:[^"\\]|\\.)*")*)(,|\Z)')
+#: A longer line is no proxy's.
+_MOST_CHARACTERS: Final = 8192
+#: A word of a proxy's. What stands in quotes ends nothing, and may be the caller's (``host``), who writes
+#: before it too: no character is tried twice, whatever they are.
+_WORD: Final = re.compile(
+    r"""\s*+([\w!#$%&'*+.^`|~-]++)\s*+=\s*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*)"|([^\s;,"\\]*+))""", re.ASCII
+)
+#: What ends a word: ``;`` before the proxy's next one, ``,`` before the next proxy's.
+_END: Final = re.compile(r"\s*+([;,]|\Z)")
 _SECURE: Final = {"http": "https", "ws": "wss"}
 
 
@@ -32,8 +41,8 @@ class Forwarded:
 
     That is ``X-Forwarded-For`` with ``X-Forwarded-Proto``, or ``Forwarded``, as the service is told: proxies
     set one, and pass the other on as the caller wrote it. Read from the right, where the nearest proxy has
-    written: the first address that is no trusted proxy's is the caller's. What anybody else sends under these
-    names means nothing.
+    written: the first address that is no trusted proxy's is the caller's. What cannot be read there is
+    refused: else its caller would count as the proxy. What anybody else sends so means nothing.
     """
 
     def __init__(
@@ -43,14 +52,22 @@ class Forwarded:
         self._app = app
         self._proxies = proxies
         self._crowd = crowd
-        self._hops = HEADERS[header]
+        self._header = header
+        self._has_warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on as its caller's, or answer 503 where they have too many under way."""
+        """Pass the request on as its caller's, or answer 503 where they have too many under way.
+
+        Answers 400 where the header is malformed.
+        """
         if scope["type"] not in ("http", "websocket") or not is_trusted(self._proxies, _peer(scope)):
             await self._app(scope, receive, send)
             return
-        scope = {**scope, **self._caller(scope)}
+        try:
+            scope = {**scope, **self._caller(scope)}
+        except InvalidArgument as error:
+            await response_of(error, status=400)(scope, receive, send)
+            return
         if is_trusted(self._proxies, _peer(scope)):  # it speaks for itself, or hides whom it speaks for
             await self._app(scope, receive, send)
         elif self._crowd.enter(_peer(scope)):
@@ -63,7 +80,9 @@ class Forwarded:
 
     def _caller(self, scope: Scope) -> dict[str, object]:
         found: dict[str, object] = {}
-        for address, scheme in self._hops(Headers(scope=scope)):
+        headers = Headers(scope=scope)
+        self._warn_of_another(headers)
+        for address, scheme in HEADERS[self._header](headers):
             if scheme == "https":
                 found["scheme"] = _SECURE.get(scope["scheme"], scope["scheme"])
             if address is not None:
@@ -71,6 +90,20 @@ class Forwarded:
             if address is None or not is_trusted(self._proxies, address):
                 break
         return found
+
+    def _warn_of_another(self, headers: Headers) -> None:
+        """Warn once where a proxy seems to set the header that is not read: all callers count as one then."""
+        other = next((name for name in HEADERS if name != self._header and name in headers), None)
+        if other is None or self._header in headers or self._has_warned:
+            return
+        self._has_warned = True
+        _log.warning(
+            "callers_not_told_apart",
+            found=other,
+            setting="proxy_header",
+            value=self._header,
+            advice=f"Have the proxy set {self._header}, or set proxy_header to the one that it sets.",
+        )
 
 
 def _full() -> Response:
@@ -91,29 +124,53 @@ def _peer(scope: Scope) -> str:
 
 def _old_hops(headers: Headers) -> Hops:
     """Each hop by ``X-Forwarded-For``, and the scheme of the nearest, which is all that proxies write."""
-    addresses = ",".join(headers.getlist("x-forwarded-for")).split(",")
+    addresses = [text.strip() for text in ",".join(headers.getlist("x-forwarded-for")).split(",")]
     scheme = ",".join(headers.getlist("x-forwarded-proto")).rpartition(",")[2].strip().lower()
+    if addresses == [""]:
+        yield None, scheme
+        return
     for text in reversed(addresses[-_MOST_HOPS:]):
-        yield _address(text.strip()), scheme
+        yield _address(text) or _refuse("X-Forwarded-For", text), scheme
 
 
 def _standard_hops(headers: Headers) -> Hops:
     """Each hop by ``Forwarded``."""
     for line in reversed(headers.getlist("forwarded")[-_MOST_HOPS:]):
-        for element in reversed(_elements(line)[-_MOST_HOPS:]):
-            pairs = {key.lower(): quoted or plain for key, quoted, plain in _PAIR.findall(element)}
-            yield _address(pairs.get("for", "")), pairs.get("proto", "").lower()
+        for words in reversed(_elements(line)[-_MOST_HOPS:]):
+            yield _node(words.get("for", "unknown")), words.get("proto", "").lower()
 
 
-def _elements(line: str) -> Sequence[str]:
-    """The elements of a line; an empty one in the place of all for a line that is nonsense."""
-    elements, end = [], 0
-    while (found := _ELEMENT.match(line, end)) is not None:
-        elements.append(found[1])
-        end = found.end()
-        if not found[2]:
+def _elements(line: str) -> Sequence[Mapping[str, str]]:
+    """The words of each proxy in a line, the first of each name."""
+    elements: list[dict[str, str]] = [{}]
+    place = 0
+    while len(line) <= _MOST_CHARACTERS:
+        if (word := _WORD.match(line, place)) is not None:
+            name, quoted, plain = word.groups()
+            elements[-1].setdefault(name.lower(), plain if quoted is None else quoted)
+            place = word.end()
+        if (end := _END.match(line, place)) is None:
+            break
+        if not end[1]:
             return elements
-    return [""]
+        if end[1] == ",":
+            elements.append({})
+        place = end.end()
+    return _refuse("Forwarded", line)
+
+
+def _node(text: str) -> str | None:
+    """The address of a node; ``None`` for one that is hidden, as ``unknown`` or ``_name``."""
+    if text.startswith("_") or text.partition(":")[0].lower() == "unknown":
+        return None
+    return _address(text) or _refuse("Forwarded", f"for={text}")
+
+
+def _refuse(header: str, text: str) -> NoReturn:
+    raise InvalidArgument(
+        f"The header {header} is malformed: “{text[:60]}”.",
+        advice="Have the trusted proxy set it, or add its own word to what is well-formed.",
+    )
 
 
 def _address(text: str) -> str | None:
