@@ -13,7 +13,7 @@ from innkeeper.cli.terminal import Json, MachineName, Session, facts, session_of
 from innkeeper.client.channel_wires import ChannelWire
 from innkeeper.client.channels import PREFIX, Channel
 from innkeeper.errors import ErrorCode, InnkeeperError, ServiceError
-from innkeeper.wire.channels import ChannelList, ChannelMessage
+from innkeeper.wire.channels import ChannelMessage
 
 app = typer.Typer(
     name="channel", help="Reach TCP ports inside guests, without a network.", no_args_is_help=True
@@ -56,13 +56,14 @@ def list_channels(
 ) -> None:
     """List the channels, and what has gone through them."""
     session = session_of(context)
-    channels = session.inn.channels.list(machine)
+    found = session.inn.channels.read(machine)
     if session.json:
-        session.answer(ChannelList(channels=channels))
-    elif not channels:
+        session.answer(found)
+    elif found.channels:
+        _print(session, found.channels)
+    elif not found.missing:
         session.note("There is no channel. Open one with: innkeeper channel open MACHINE PORT")
-    else:
-        _print(session, channels)
+    session.note_missing(found, "channels")
 
 
 @app.command()

@@ -171,19 +171,23 @@ def networks(context: typer.Context, json: Json = False) -> None:
             Text(network.host_adapter),
             str(len(network.network_adapters)),
         )
+    message = session.inn.virtual_pc.read_networks()
     if session.json:
-        session.answer(session.inn.virtual_pc.read_networks())
+        session.answer(message)
         return
     session.out.print(made)
+    session.note_missing(message, "networks")
 
 
 @app.command()
 def usb(context: typer.Context, json: Json = False) -> None:
     """List the hosts' USB devices, and which machine has each."""
     session = session_of(context)
+    message = session.inn.virtual_pc.read_usb_devices()
     if session.json:
-        session.answer(session.inn.virtual_pc.read_usb_devices())
+        session.answer(message)
         return
+    session.note_missing(message, "USB devices")
     found = session.inn.virtual_pc.usb_device_collection
     if not found:
         session.note("No USB device is plugged in.")

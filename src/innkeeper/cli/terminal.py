@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # each command imports this module: what is heavy is imported
     from rich.table import Table
 
     from innkeeper.client.contexts import Context
-    from innkeeper.wire.messages import MachineMessage
+    from innkeeper.wire.messages import MachineMessage, OfServers
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -105,6 +105,11 @@ class Session:
 
         if not self.json:
             self.err.print(Text(text))
+
+    def note_missing(self, found: OfServers, what: str) -> None:
+        """Print which servers do not answer, whose part of a list is missing."""
+        for each in found.missing:
+            self.note(f"{each.reason} Its {what} are not shown. Servers: innkeeper server list")
 
     def complain(self, error: InnkeeperError) -> None:
         """Print an error and its advice."""

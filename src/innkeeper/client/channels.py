@@ -11,7 +11,7 @@ from innkeeper.client.channel_wires import ChannelWire, SocketWire, WebWire
 from innkeeper.client.transport import Transport
 from innkeeper.client.wires import open_connection
 from innkeeper.errors import InvalidArgument
-from innkeeper.wire.channels import ChannelMessage, ChannelRequest
+from innkeeper.wire.channels import ChannelList, ChannelMessage, ChannelRequest
 from innkeeper.wire.states import EndpointType
 
 PREFIX = "\\\\.\\pipe\\"
@@ -87,7 +87,11 @@ class ChannelCollection:
 
     def list(self, machine: str | None = None) -> tuple[ChannelMessage, ...]:
         """What the service says of all of them, or of one machine's."""
-        return self._transport.whole(calls.channels(machine)).channels
+        return self.read(machine).channels
+
+    def read(self, machine: str | None = None) -> ChannelList:
+        """The same, with the servers that do not answer, whose channels are missing."""
+        return self._transport.whole(calls.channels(machine))
 
     def start(
         self,

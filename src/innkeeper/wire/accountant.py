@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime
 
-from innkeeper.wire.messages import MachineStateName, Message, Paged
+from innkeeper.wire.messages import MachineStateName, Message, OfServers, Paged
 
 
 class RatesMessage(Message):
@@ -53,7 +53,7 @@ class WatchedMessage(Message):
     heartbeat: int | None
 
 
-class WatchedList(Paged):
+class WatchedList(Paged, OfServers):
     """Machines with their accounts, by name."""
 
     entries_field = "machines"

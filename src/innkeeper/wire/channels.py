@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime
 
-from innkeeper.wire.messages import Message, Paged, Request
+from innkeeper.wire.messages import Message, OfServers, Paged, Request
 
 #: An empty message of a channel's WebSocket, either way: no more bytes follow from that side.
 END = b""
@@ -49,7 +49,7 @@ class ChannelMessage(Message):
     last_trouble: str
 
 
-class ChannelList(Paged):
+class ChannelList(Paged, OfServers):
     """Channels, by pipe name."""
 
     entries_field = "channels"

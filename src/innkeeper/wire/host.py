@@ -8,7 +8,7 @@ from typing import Annotated, TypedDict
 from pydantic import AwareDatetime, Field
 
 from innkeeper.wire.disks import MAX_PATH_CHARS
-from innkeeper.wire.messages import Message, Paged, Request, named
+from innkeeper.wire.messages import Message, OfServers, Paged, Request, named
 from innkeeper.wire.states import Accelerator
 from innkeeper.wire.text import OneLine
 from innkeeper.wire.virtual_pc import FloppyDiskImageType, UsbDeviceClass
@@ -91,7 +91,7 @@ class NetworkMessage(Message):
     adapters: tuple[AdapterName, ...]
 
 
-class NetworkList(Paged):
+class NetworkList(Paged, OfServers):
     """The virtual networks of all hosts."""
 
     entries_field = "networks"
@@ -99,7 +99,7 @@ class NetworkList(Paged):
     networks: tuple[NetworkMessage, ...]
 
 
-class AdapterList(Paged):
+class AdapterList(Paged, OfServers):
     """Network adapters."""
 
     entries_field = "adapters"
@@ -124,7 +124,7 @@ class UsbDeviceMessage(Message):
     machine: str
 
 
-class UsbDeviceList(Paged):
+class UsbDeviceList(Paged, OfServers):
     """The USB devices of all hosts."""
 
     entries_field = "devices"

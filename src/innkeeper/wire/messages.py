@@ -124,6 +124,21 @@ class Paged(Message):
         return first.model_copy(update={cls.entries_field: entries, "next_after": None})
 
 
+class MissingServer(Message):
+    """A server that does not answer: its part of a list is missing."""
+
+    server: str
+    #: Since when, in a sentence.
+    reason: str
+
+
+class OfServers(Message):
+    """A list of which each server has a part."""
+
+    #: The servers whose part is missing; on the first page.
+    missing: tuple[MissingServer, ...] = ()
+
+
 class Request(BaseModel):
     """A request to the service. An unknown field is refused."""
 

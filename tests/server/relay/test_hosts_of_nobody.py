@@ -217,6 +217,27 @@ async def test_reads_of_a_just_killed_servers_machines_are_answered_as_last_know
     assert refused.json()["code"] == ErrorCode.ERROR_ONLY_IF_CONNECTED.name
 
 
+@pytest.mark.parametrize("path", ["channels", "networks", "networks/unplugged", "usb", "accounts"])
+async def test_a_list_names_the_servers_whose_part_is_missing(killed: Inn, path: str) -> None:
+    """On its first page, with since when: nothing says otherwise that there is more."""
+    north, _ = killed
+    (missing,) = (await north.http.get(f"/v1/{path}")).json()["missing"]
+    assert missing["server"] == "south"
+    assert missing["reason"] == "The server south did not answer in time."
+
+
+async def test_a_machines_page_says_whose_channels_are_missing(killed: Inn) -> None:
+    """Beside those that are shown."""
+    page = (await killed[0].http.get("/machines/mail")).text
+    assert "The server south did not answer in time. Its channels are not shown." in page
+
+
+async def test_a_list_of_all_servers_names_none(inn: Inn) -> None:
+    """While all answer."""
+    for each in inn:
+        assert (await each.http.get("/v1/channels")).json()["missing"] == []
+
+
 async def test_a_machine_of_nobodys_host_can_be_scheduled(nobody: Inn) -> None:
     """It is known by the directory; who looks after its host then starts the task."""
     for each in nobody:

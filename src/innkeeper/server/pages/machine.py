@@ -125,7 +125,7 @@ async def _values(request: Request, found: MachineMessage) -> dict[str, object]:
         "history": (await door.get("/tasks", TaskList, machine=found.title, live=False, limit=15)).tasks,
         "updates": (await whole(door, "/updates", UpdateList, machine=found.title)).updates,
         "disks": trees(found.disks, await _chains(door, found)),
-        "channels": (await whole(door, "/channels", ChannelList, machine=found.title)).channels,
+        "channels": await whole(door, "/channels", ChannelList, machine=found.title),
         "graphs": _GRAPHS,
         "now_of": _now_of(await door.get(f"/machines/{kept(found.title)}/account", AccountMessage)),
         "check": None,

@@ -42,10 +42,11 @@ class Care:
         """Return why nothing is done with the host, in a sentence; empty where its owner answers."""
         if self.owner is None:
             return f"No server looks after {subject} now{self._who_did()}."
-        return f"Its server {self.owner.name} {self._absence}." if self._absence else ""
+        return f"Its server {self.owner.name} {self.absence}." if self.absence else ""
 
     @property
-    def _absence(self) -> str:
+    def absence(self) -> str:
+        """Since when its owner is away or silent, as the end of a sentence; empty where it answers."""
         if self.owner is not None and not can_be_asked(self.owner):
             return f"is away since {said(self.owner.last_seen)}"
         return "" if self.silent_since is None else f"does not answer since {said(self.silent_since)}"
@@ -60,7 +61,7 @@ class Care:
         subject = host or "This"
         if self.owner is not None:
             name = self.owner.name
-            reason = f"{subject} is looked after by the server {name}, which {self._absence}."
+            reason = f"{subject} is looked after by the server {name}, which {self.absence}."
             advice = (
                 f"Start {name} again (innkeeper server list shows all); where it does not "
                 f"come back, innkeeper server retire {name} frees its hosts."

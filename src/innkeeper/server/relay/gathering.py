@@ -18,6 +18,7 @@ from innkeeper.identity.caller import Caller
 from innkeeper.server.http.paging import PageWanted, by_fields, value_at
 from innkeeper.server.relay.neighbours import Neighbours
 from innkeeper.server.relay.reference import Gathered
+from innkeeper.servers.server import Server
 from innkeeper.wire.events import Json
 from innkeeper.wire.queries import DEFAULT_LIMIT
 
@@ -30,6 +31,9 @@ MISSING: Final = b"innkeeper-missing-servers"
 
 _OWN_CONDITIONS: Final = frozenset({b"if-none-match", b"if-match", b"accept-encoding"})
 _OWN_ANSWER: Final = frozenset({b"etag", b"content-length"})
+
+#: Where an answer names them too, of lists that say so nowhere else.
+_MISSING_SERVERS: Final = "missing"
 
 #: Where an answer says where the next page goes on.
 _NEXT: Final = "next_after"
@@ -66,10 +70,15 @@ async def gather(
     missing = await _missing(neighbours, {name for name, _ in parts})
     wanted = _page_of(scope) if gathered.pages_of else PageWanted()
     body = merged(json.loads(own.body), [part for _, part in parts], gathered, wanted)
+    if _MISSING_SERVERS in body and wanted.is_first:
+        body[_MISSING_SERVERS] = [
+            {"server": server.name, "reason": neighbours.why_missing(server)} for server in missing
+        ]
     if gathered.list_of_hosts and wanted.is_first:
         told_elsewhere = {name for name, _ in parts} if body.get(_NEXT) is not None else set()
         body = await _with_hosts_of_missing(neighbours, body, told_elsewhere)
-    await own.replaced(json.dumps(body, ensure_ascii=False).encode(), missing, send)
+    content = json.dumps(body, ensure_ascii=False).encode()
+    await own.replaced(content, [server.name for server in missing], send)
 
 
 def _page_of(scope: Scope) -> PageWanted:
@@ -136,9 +145,8 @@ async def _ask(
     return (server.name, part) if isinstance(part, Mapping) else None
 
 
-async def _missing(neighbours: Neighbours, answered: Iterable[str]) -> Sequence[str]:
-    known = {server.name for server in await neighbours.others()}
-    return sorted(known.difference(answered))
+async def _missing(neighbours: Neighbours, answered: Container[str]) -> Sequence[Server]:
+    return [server for server in await neighbours.others() if server.name not in answered]
 
 
 async def _with_hosts_of_missing(

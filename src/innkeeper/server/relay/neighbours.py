@@ -185,6 +185,11 @@ class Neighbours:
         """Whether the server did not answer a moment ago: until it is tried again, nobody waits for it."""
         return self._silence(server) is not None
 
+    def why_missing(self, server: Server) -> str:
+        """Why a server has told nothing, in a sentence."""
+        absence = Care(owner=server, silent_since=self._silence(server)).absence
+        return f"The server {server.name} {absence or 'did not answer in time'}."
+
     def _silence(self, server: Server | None) -> dt.datetime | None:
         known = self._silent.get(server.id) if server is not None else None
         if known is None or server is None:
