@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from urllib.parse import quote
@@ -13,6 +14,7 @@ import pytest
 from innkeeper.errors import ErrorCode, InnkeeperError, MachineAmbiguous, MachineError
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.identity.roles import Grant, Reach, Role
+from innkeeper.machines.directory import HostEntry, MachineEntry
 from innkeeper.machines.machine import MachineState
 from innkeeper.schedule.model.actions import ComHandlerAction
 from innkeeper.schedule.xml.encoding import Encoding
@@ -21,6 +23,7 @@ from innkeeper.server.relay.keeper import DirectoryKeeper
 from innkeeper.server.relay.schedules import is_ours
 from innkeeper.store.directory import SqlDirectory
 from innkeeper.tasks.running import RunningTask
+from innkeeper.updates.booking import Verdict
 from innkeeper.updates.machine_name import MachineName, selector
 from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event, EventKind, Json
@@ -28,6 +31,8 @@ from tests.server.relay.test_schedules import calling
 from tests.server.relay.two_servers import Server
 
 Inn = tuple[Server, Server]
+#: Hosts of servers that are away.
+_FAR = ("barn", "loft")
 _BOTH = ("attic/web-1", "cellar/Web-1")
 _WINDOW = {
     "name": "night", "zone": "UTC", "opens_at": "20:00", "duration_seconds": 3600, "weekdays": ["mon"],
@@ -277,6 +282,51 @@ async def test_lists_and_answers_name_the_host(namesakes: Inn) -> None:
                 assert answer.status_code == 200, answer.text
                 assert (answer.json()["host"], answer.json()["title"]) == (host, title)
         assert (await each.http.get("/v1/machines/db-1")).json()["title"] == "db-1"
+
+
+async def test_an_ended_update_is_told_with_its_host_where_others_have_the_name_now(inn: Inn) -> None:
+    """At a door whose server has neither machine; nor is it shown for a role on the plain name."""
+    north, _ = inn
+    neighbours, ownership = north.house.neighbours, north.house.ownership
+    assert neighbours is not None
+    assert ownership is not None
+    hosts = [
+        HostEntry(host_id=f"{name}-id", name=name, uri=f"test:///{name}", server="east") for name in _FAR
+    ]
+    entries = [
+        MachineEntry(
+            key=f"{name}-id/{name}-cache",
+            host_id=f"{name}-id",
+            host=name,
+            name="cache",
+            uuid=f"{name}-cache",
+            state=MachineState.TURNED_OFF,
+            labels=(),
+            summary="{}",
+        )
+        for name in _FAR
+    ]
+    booked = await north.http.post("/v1/updates", json={"machine": "mail", "identifier": "far", "label": "l"})
+    assert booked.status_code == 201, booked.text
+    store = north.house.bookings._store
+    mail = await store.delete(booked.json()["key"], "far")
+    assert mail is not None
+    ended = dataclasses.replace(mail, machine="cache", key=entries[0].key, verdict=Verdict.NOT_STARTED)
+    await store.put(ended)
+    await north.directory.put_hosts(hosts)
+    await north.directory.update(entries, ())
+    try:
+        neighbours._shared_at = float("-inf")
+        listed = await north.http.get("/v1/updates", params={"ended": True, "machine": "barn/cache"})
+        (row,) = listed.json()["updates"]
+        assert row["machine"] == "barn/cache"
+        shown = await north.http.get("/v1/updates/barn%2Fcache/far")
+        assert shown.json()["update"]["machine"] == "barn/cache"
+    finally:
+        await store.delete(entries[0].key, "far")
+        await north.directory.update((), [entry.key for entry in entries])
+        await ownership._leases.keep(ownership.server.id, {fence.uri for fence in ownership.fences})
+        neighbours._shared_at = float("-inf")
 
 
 async def test_a_role_on_the_plain_name_covers_neither(namesakes: Inn) -> None:

@@ -16,6 +16,7 @@ from innkeeper.server.house import House
 from innkeeper.server.http.callers import CALLER
 from innkeeper.server.http.plain_names import PlainNames
 from innkeeper.server.identity.subjects import resource_of
+from innkeeper.server.shared_names import of_shared_names
 
 #: What people have written is told as they wrote it: in scheduled tasks names mean one of all machines.
 _WRITTEN: Final = ("/v1/schedule", "/schedule")
@@ -45,10 +46,7 @@ class Sight:
 
     async def _plain_names(self, caller: Caller) -> Mapping[str, str]:
         """The plain names of machines that are told from namesakes of which the caller sees none."""
-        neighbours = self._house.neighbours
-        elsewhere = () if neighbours is None else await neighbours.of_shared_names()
-        found: dict[str, Placed] = {each.key: each for each in elsewhere}
-        found |= {each.key: each for each in self._house.machines.places.of_shared_names()}
+        found: dict[str, Placed] = {each.key: each for each in await of_shared_names(self._house)}
         seen: dict[str, list[Placed]] = defaultdict(list)
         for each in found.values():
             if self._sees(caller, each):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Sequence
 from typing import Annotated
@@ -18,6 +19,7 @@ from innkeeper.server.identity.visibility import sees_booking
 from innkeeper.server.messages import report_message, task_message, update_message
 from innkeeper.server.relay.machines import told_elsewhere
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
+from innkeeper.server.shared_names import of_shared_names
 from innkeeper.tasks.task import TaskFilter
 from innkeeper.updates.booking import Booking
 from innkeeper.updates.booking import Place as BookingPlace
@@ -60,7 +62,9 @@ async def _page(house: House, caller: Caller, query: UpdateQuery) -> Page[Bookin
     async def read(place: Place | None, limit: int) -> Sequence[tuple[Place, Booking]]:
         after = None if place is None else _place_of(place)
         found = await house.bookings.page(machine=machine, ended=query.ended, after=after, limit=limit)
-        return [(_told(place), booking) for place, booking in found]
+        # Before it is asked who may see them: a role on a name of several covers none of them.
+        titled = await _titled(house, [booking for _, booking in found])
+        return [(_told(place), booking) for (place, _), booking in zip(found, titled, strict=True)]
 
     async def is_wanted(booking: Booking) -> bool:
         return _mentions(booking, text) and sees_booking(house, caller, booking)
@@ -130,17 +134,27 @@ async def delete_update(machine: str, identifier: str, house: TheHouse) -> None:
 
 
 async def _said(house: House, booking: Booking) -> wire.UpdateMessage:
-    if booking.task_id is None:
-        (explained,) = await _explained(house, [booking])
+    (titled,) = await _titled(house, [booking])
+    if titled.task_id is None:
+        (explained,) = await _explained(house, [titled])
         return update_message(explained, None)
-    task = task_message(await house.tasks.get(booking.task_id), house.clock.now())
-    return update_message(booking, task)
+    task = task_message(await house.tasks.get(titled.task_id), house.clock.now())
+    return update_message(titled, task)
 
 
 async def _explained(house: House, bookings: Sequence[Booking]) -> Sequence[Booking]:
     """The same bookings, each that waits with why: of hosts that others look after, those know more."""
     explained = await house.trigger.explain(bookings)
     return explained if house.neighbours is None else await told_elsewhere(house.neighbours, explained)
+
+
+async def _titled(house: House, bookings: Sequence[Booking]) -> Sequence[Booking]:
+    """The same bookings, each with its host before the machine's name where another machine has that now."""
+    titles = {each.key: f"{each.host}/{each.name}" for each in await of_shared_names(house)}
+    return [
+        dataclasses.replace(booking, machine=titles[booking.key]) if booking.key in titles else booking
+        for booking in bookings
+    ]
 
 
 async def _report(house: House, booking: Booking) -> wire.ReportMessage | None:

@@ -9,14 +9,13 @@ from fastapi import APIRouter, Request, Response
 
 from innkeeper.errors import ChangedMeanwhile, InvalidArgument
 from innkeeper.identity.roles import Role
-from innkeeper.machines.directory import MachineEntry
-from innkeeper.machines.places import Place
 from innkeeper.server.house import House
 from innkeeper.server.http.conditional import is_known, tag_of
 from innkeeper.server.http.paging import ThePage, by_fields
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.messages import window_message, window_of
 from innkeeper.server.routes.asking import TheHouse
+from innkeeper.server.shared_names import of_shared_names
 from innkeeper.updates.machine_name import is_glob
 from innkeeper.updates.window import Window
 from innkeeper.wire import messages as wire
@@ -86,9 +85,7 @@ async def _add(
 
 async def _shared_titles(house: House) -> Mapping[tuple[str, str], str]:
     """The names in full, by name and UUID, of machines whose names others have too."""
-    shared: list[Place | MachineEntry] = [*house.machines.places.of_shared_names()]
-    if house.neighbours is not None:
-        shared += await house.neighbours.of_shared_names()
+    shared = await of_shared_names(house)
     return {(each.name.casefold(), each.uuid): f"{each.host}/{each.name}" for each in shared}
 
 
