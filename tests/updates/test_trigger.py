@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from innkeeper.channels.ports import ScheduleDeleted, ScheduleRequested
-from innkeeper.errors import MachineError, UpdateError
+from innkeeper.errors import ErrorCode, HypervisorError, MachineError, UpdateError
 from innkeeper.hypervisor.simulated.fleet import settle_fleet
 from innkeeper.hypervisor.simulated.guests import Behaviour
 from innkeeper.machines.machine import Machine, MachineState
@@ -471,3 +471,46 @@ async def test_a_start_that_fails_is_tried_again_after_a_while(
         monkeypatch.undo()
         await night.until(3)
     assert (await night.bookings.get("web-1", "u")).verdict is Verdict.KEPT
+
+
+async def test_a_host_that_falls_silent_while_it_is_asked_is_why_a_booking_waits(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then its machine is on no host that answers."""
+    await night.add(MachineState.RUNNING)
+    await night.book_update()
+    assert (await night.booking_of("web-1")).reason
+
+    async def silent() -> Sequence[Machine]:
+        raise HypervisorError("It does not answer.", code=ErrorCode.ERROR_ONLY_IF_CONNECTED)
+
+    async def asked() -> int:
+        monkeypatch.setattr(night.host.inventory, "list", silent)
+        await night.trigger._roster.read_all()
+        return 0
+
+    monkeypatch.setattr(night.host.information, "memory_free_mib", asked)
+    await night.clock.advance(10)
+    assert (await night.booking_of("web-1")).reason == Why.NO_HOST
+
+
+async def test_a_host_that_hangs_holds_up_no_plan(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its machines are as they were seen last, and there in the time that other servers have for it."""
+    await night.add(MachineState.RUNNING)
+    await night.book_update()
+    await night.trigger.tonight()
+    answers = asyncio.Event()
+    listed = night.host.inventory.list
+
+    async def hang() -> Any:
+        await answers.wait()
+        return await listed()
+
+    monkeypatch.setattr(night.host.inventory, "list", hang)
+    monkeypatch.setattr(night.host.information, "memory_free_mib", hang)
+    async with asyncio.timeout(4.5):
+        (entry,) = (await night.trigger.tonight()).entries
+    assert (entry.machine, entry.host, entry.reason) == ("web-1", "fake", Why.NO_HOST)
+    monkeypatch.undo()
+    answers.set()
+    assert (await night.trigger.tonight()).entries[0].fits

@@ -13,7 +13,9 @@ from innkeeper.machines.ports.host import Host
 T = TypeVar("T")
 
 #: A host answers a question in milliseconds; one that takes longer is told as silent.
-_ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
+#: For a list of all servers a host has less time: they wait five seconds for each other's parts.
+GATHERED_SECONDS = 4.0
 #: So many are begun to be asked before others have their turn.
 _AT_ONCE = 20
 
@@ -26,9 +28,11 @@ class Answers(Generic[T]):
     missing: Mapping[str, InnkeeperError]
 
 
-async def ask_all(hosts: Iterable[Host], question: Callable[[Host], Awaitable[T]]) -> Answers[T]:
+async def ask_all(
+    hosts: Iterable[Host], question: Callable[[Host], Awaitable[T]], seconds: float = ANSWER_SECONDS
+) -> Answers[T]:
     """Ask every host the same, all at once."""
-    asked = await _asked(hosts, question)
+    asked = await _asked(hosts, question, seconds)
     answers = await asyncio.gather(*asked.values(), return_exceptions=True)
     given: dict[str, T] = {}
     missing: dict[str, InnkeeperError] = {}
@@ -43,13 +47,13 @@ async def ask_all(hosts: Iterable[Host], question: Callable[[Host], Awaitable[T]
 
 
 async def _asked(
-    hosts: Iterable[Host], question: Callable[[Host], Awaitable[T]]
+    hosts: Iterable[Host], question: Callable[[Host], Awaitable[T]], seconds: float
 ) -> Mapping[str, asyncio.Task[T]]:
     """Begin to ask every host; with very many, others are answered in between."""
     asked: dict[str, asyncio.Task[T]] = {}
     try:
         for number, host in enumerate(hosts, 1):
-            asked[host.name] = asyncio.create_task(ask(host, question))
+            asked[host.name] = asyncio.create_task(ask(host, question, seconds))
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
     except BaseException:
@@ -59,7 +63,7 @@ async def _asked(
     return asked
 
 
-async def ask(host: Host, question: Callable[[Host], Awaitable[T]], seconds: float = _ANSWER_SECONDS) -> T:
+async def ask(host: Host, question: Callable[[Host], Awaitable[T]], seconds: float = ANSWER_SECONDS) -> T:
     """Ask one host. Raises ``HypervisorError`` (ERROR_ONLY_IF_CONNECTED) where it says nothing."""
     try:
         async with asyncio.timeout(seconds):

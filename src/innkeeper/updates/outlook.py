@@ -8,7 +8,7 @@ import datetime as dt
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from innkeeper.errors import InnkeeperError
-from innkeeper.machines.asking import ask
+from innkeeper.machines.asking import ANSWER_SECONDS, GATHERED_SECONDS, ask
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.service import Machines
 from innkeeper.updates.booking import Booking
@@ -21,6 +21,8 @@ from innkeeper.updates.roster import Hold, Key, Roster
 
 #: Past this many bookings, planning would hold up the service's loop for longer than anybody likes.
 _MANY = 500
+#: A plan asks hosts for their machines too, and is to be there within the time of one list.
+_SECONDS = GATHERED_SECONDS / 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +69,7 @@ class Lookout:
     async def look(self, hosts: Iterable[str], now: dt.datetime, skips: Mapping[Key, int]) -> Outlook:
         """What is known of these hosts now; ``skips`` says how often each booking was passed over."""
         names = tuple(hosts)
-        free = await asyncio.gather(*map(self.carrier, names))
+        free = await asyncio.gather(*(self.carrier(name, _SECONDS) for name in names))
         runs = {machine: (host, hold) for host in names for machine, hold in self._roster.runs(host)}
         bookings = {(b.of, b.identifier): b for host in names for b in self._roster.booked(host)}
         return Outlook(
@@ -129,13 +131,13 @@ class Lookout:
         runs = [self._in_flight(machine, host, hold) for machine, hold in self._roster.runs(host)]
         return [run for run in runs if not run.on_probation]
 
-    async def carrier(self, name: str) -> Host | None:
+    async def carrier(self, name: str, seconds: float = ANSWER_SECONDS) -> Host | None:
         """Return what a host can carry; ``None`` where it does not answer, or is none of ours."""
         hypervisor = self._machines.hosts.get(name)
         if hypervisor is None:
             return None
         try:
-            free = await ask(hypervisor, lambda host: host.information.memory_free_mib())
+            free = await ask(hypervisor, lambda host: host.information.memory_free_mib(), seconds)
         except InnkeeperError:
             return None  # whoever lists the machines has logged it
         return Host(name=name, memory_free_mib=free - self._policy.memory_reserve_mib)

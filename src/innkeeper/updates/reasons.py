@@ -43,20 +43,24 @@ class Reasons:
         for host in self._hosts_of(asked):
             await self._roster.refresh(host, but=self._roster.silent)
         # Where they are by now: one whose host was away may have been found.
-        plans = {host: await self._plan(host, skips) for host in self._hosts_of(asked)}
+        placed = await self._placed(asked, skips)
+        if unplaced := asked - placed.keys():
+            # Meanwhile their host has fallen silent, or they were taken to another.
+            placed |= await self._placed(unplaced, skips)
         return [
-            self._explained(booking, plans) if (booking.of, booking.identifier) in asked else booking
+            _explained(booking, placed.get(key))
+            if (key := (booking.of, booking.identifier)) in asked
+            else booking
             for booking in bookings
         ]
 
     def _hosts_of(self, keys: Iterable[Key]) -> Set[str]:
         return {self._roster.host_of(machine) for machine, _ in keys}
 
-    def _explained(self, booking: Booking, plans: Mapping[str, Mapping[Key, Placement]]) -> Booking:
-        plan = plans.get(self._roster.host_of(booking.of), {})
-        found = plan.get((booking.of, booking.identifier))
-        reason, chance = ("", None) if found is None else (found.reason, found.next_chance)
-        return dataclasses.replace(booking, reason=reason, next_chance=chance)
+    async def _placed(self, keys: Set[Key], skips: Mapping[Key, int]) -> dict[Key, Placement]:
+        plans = {host: await self._plan(host, skips) for host in self._hosts_of(keys)}
+        found = {key: plans.get(self._roster.host_of(key[0]), {}).get(key) for key in keys}
+        return {key: placement for key, placement in found.items() if placement is not None}
 
     async def _plan(self, host: str, skips: Mapping[Key, int]) -> Mapping[Key, Placement]:
         known, version, at = self._answers.get(host), self._roster.versions[host], self._clock.monotonic()
@@ -65,3 +69,8 @@ class Reasons:
             placements = {p.candidate.key: p for p in await outlook.plan(outlook.now)}
             known = self._answers[host] = _Answer(at=at, version=version, placements=placements)
         return known.placements
+
+
+def _explained(booking: Booking, found: Placement | None) -> Booking:
+    reason, chance = ("", None) if found is None else (found.reason, found.next_chance)
+    return dataclasses.replace(booking, reason=reason, next_chance=chance)

@@ -247,9 +247,23 @@ class Roster:
 
     async def read_all(self) -> None:
         """Read everything, and find what no event has told of."""
+        await self.read_tables()
+        await self.read_machines()
+
+    async def read_tables(self) -> None:
+        """Read all that is written down; hosts are not asked."""
         async with self._reading:
             await self._read_tables()
-        await self._read_machines()
+
+    async def read_machines(self) -> None:
+        """Ask every host for its machines."""
+        self._stale.clear()
+        self._asked.clear()
+        found = Whereabouts(await self._hosts.list())
+        for name in self._wanted():
+            # What was asked meanwhile is newer than the list.
+            if name not in self._asked:
+                await self._follow(name, self._place(found, name))
 
     async def read_windows(self) -> None:
         """Read the windows; where they have changed, every host has."""
@@ -274,7 +288,7 @@ class Roster:
             self._put_machine(name, None)
         names -= strangers
         if len(names) > _MANY:
-            await self._read_machines()
+            await self.read_machines()
             return
         for name in names:
             self._stale.discard(name)
@@ -447,15 +461,6 @@ class Roster:
                 self._stale.discard(machine)
 
     # Machinery: machines and tasks
-
-    async def _read_machines(self) -> None:
-        self._stale.clear()
-        self._asked.clear()
-        found = Whereabouts(await self._hosts.list())
-        for name in self._wanted():
-            # What was asked meanwhile is newer than the list.
-            if name not in self._asked:
-                await self._follow(name, self._place(found, name))
 
     def _place(self, found: Whereabouts, name: str) -> Machine | None:
         """Where a machine is; ``None`` while another host may have it, here or of another server.

@@ -13,6 +13,7 @@ import structlog
 
 from innkeeper.channels.ports import GuestMessage, ScheduleDeleted, ScheduleRequested
 from innkeeper.errors import BookingNotFound, InnkeeperError, MachineBusy, UpdateError
+from innkeeper.machines.asking import GATHERED_SECONDS
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
@@ -42,6 +43,10 @@ _log = structlog.get_logger(__name__)
 NIGHT = dt.timedelta(hours=24)
 #: The name under which everything is read, among those of hosts.
 _EVERYTHING = "\0"
+#: The name under which all machines are read for a plan …
+_MACHINES = "\0machines"
+#: … which waits so long for them.
+_SOON_SECONDS = GATHERED_SECONDS / 2
 
 
 class TriggerAgent:
@@ -133,14 +138,24 @@ class TriggerAgent:
         self._woken.set()
 
     async def tonight(self) -> Night:
-        """Plan the next 24 hours, starting nothing."""
-        await self._roster.read_all()
+        """Plan the next 24 hours, starting nothing; machines of a host that hangs are as they were seen last."""
+        await self._roster.read_tables()
+        await self._read_machines_soon()
         await self._roster.catch_up()
         outlook = await self._lookout.look(self._roster.hosts, self._clock.now(), self._all_skips())
         until = outlook.now + NIGHT
         entries = [_under_way(outlook, run) for run in outlook.in_flight]
         entries += [self._put_off(outlook, placement) for placement in await outlook.plan(until)]
         return Night(at=outlook.now, until=until, entries=tuple(sorted(entries, key=_by_start)))
+
+    async def _read_machines_soon(self) -> None:
+        """Read all machines, or leave that to end by itself: a host that hangs holds up the list of all."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SOON_SECONDS):
+                if (earlier := self._looking.get(_MACHINES)) is not None:
+                    await asyncio.wait({earlier})  # it may have missed what has come since
+                self._begin(_MACHINES, self._roster.read_machines)
+                await asyncio.wait({self._looking[_MACHINES]})
 
     async def explain(self, bookings: Sequence[Booking]) -> Sequence[Booking]:
         """The same bookings, each that waits with why it does, and when it may start next."""

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from innkeeper.errors import ErrorCode
+from innkeeper.hypervisor.simulated import failures
 from innkeeper.hypervisor.simulated.failures import Failure
 from innkeeper.servers.lease import Reach
 from tests.server.relay.two_servers import Server
@@ -38,9 +39,17 @@ async def hanging(server: Server) -> AsyncIterator[None]:
 
 async def seen(server: Server) -> None:
     """What the server sees of its hosts now is written down for the others."""
+    await looked(server)
     server.house.board.look_again()
     server.keeper._hosts_seen_at = float("-inf")
     await server.keeper.look()
+    await looked(server)
+
+
+async def looked(server: Server) -> None:
+    """A look at the server's hosts that has begun before is over: it tells what it saw then."""
+    if (looking := server.house.board._looking) is not None:
+        await asyncio.wait({looking})
 
 
 @pytest.fixture(autouse=True)
@@ -167,6 +176,20 @@ async def test_an_update_of_one_machine_is_booked_shown_and_deleted(hung: Inn, d
         assert moved.json()["label"] == "Other"
         assert (await http.delete(f"/v1/updates/{quote(name, safe='')}/one")).status_code == 204
         assert (await http.get(f"/v1/updates/{quote(name, safe='')}/one")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["tonight", "hosts", "networks", "networks/unplugged", "usb", "channels", "accounts", "updates"],
+)
+async def test_a_server_tells_its_part_while_a_host_of_it_hangs(
+    hung: Inn, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes to answer: others have only so much time for the server."""
+    monkeypatch.setattr(failures, "ANSWER_SECONDS", 3600.0)
+    answer = await hung[1].http.get(f"/v1/{path}")
+    assert answer.status_code == 200
+    assert "innkeeper-missing-servers" not in answer.headers
 
 
 async def test_what_is_booked_meanwhile_is_started_once_the_host_answers(inn: Inn) -> None:

@@ -13,7 +13,7 @@ from innkeeper.errors import InnkeeperError
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.machines.adapters import MAX_ADAPTERS
-from innkeeper.machines.asking import ask_all
+from innkeeper.machines.asking import GATHERED_SECONDS, ask_all
 from innkeeper.machines.drives import MAX_FLOPPIES
 from innkeeper.machines.port_connections import MAX_PARALLEL_PORTS, MAX_SERIAL_PORTS
 from innkeeper.machines.ports.host import Host
@@ -57,7 +57,7 @@ async def list_hosts(house: TheHouse, page: ThePage) -> wire.HostList:
     """The hosts that answer, with their facts; on the first page those that do not, with the reasons."""
     hosts = house.machines.hosts
     asked = [*hosts.values(), *await unmet_hosts(house)]
-    answers = await ask_all(asked, lambda host: host_message(house.clock, host))
+    answers = await ask_all(asked, lambda host: host_message(house.clock, host), GATHERED_SECONDS)
     found = page.of(answers.given.values(), by_fields("name", "id"))
     own = house.fleet.own.name
     return wire.HostList(
@@ -145,7 +145,7 @@ async def list_networks(house: TheHouse, caller: TheCaller, page: ThePage) -> wi
             for each in await host.information.networks()
         ]
 
-    answers = await ask_all(house.machines.hosts.values(), networks_of)
+    answers = await ask_all(house.machines.hosts.values(), networks_of, GATHERED_SECONDS)
     found = page.of(itertools.chain(*answers.given.values()), by_fields("host", "name"))
     return wire.NetworkList(networks=tuple(found.entries), next_after=found.next_after)
 
@@ -159,7 +159,9 @@ async def list_networks(house: TheHouse, caller: TheCaller, page: ThePage) -> wi
 )
 async def list_unplugged_adapters(house: TheHouse, caller: TheCaller, page: ThePage) -> wire.AdapterList:
     """The adapters whose cable is out, of the machines that the caller may see."""
-    answers = await ask_all(house.machines.hosts.values(), lambda host: _plugged(house, caller, host))
+    answers = await ask_all(
+        house.machines.hosts.values(), lambda host: _plugged(house, caller, host), GATHERED_SECONDS
+    )
     unplugged = [each for plugged in answers.given.values() for each in plugged.get("", ())]
     found = page.of(unplugged, by_fields("machine", "id"))
     return wire.AdapterList(adapters=tuple(found.entries), next_after=found.next_after)
@@ -187,7 +189,9 @@ async def _plugged(house: House, caller: Caller, host: Host) -> dict[str, list[w
 )
 async def list_usb_devices(house: TheHouse, page: ThePage) -> wire.UsbDeviceList:
     """The USB devices of the hosts, and which machine has each."""
-    answers = await ask_all(house.machines.hosts.values(), lambda host: host.information.usb_devices())
+    answers = await ask_all(
+        house.machines.hosts.values(), lambda host: host.information.usb_devices(), GATHERED_SECONDS
+    )
     found = page.of(
         (
             wire.UsbDeviceMessage(
