@@ -138,7 +138,7 @@ class TriggerAgent:
         self._woken.set()
 
     async def tonight(self) -> Night:
-        """Plan the next 24 hours, starting nothing; machines of a host that hangs are as they were seen last."""
+        """Plan the next 24 hours, starting nothing; machines of a host that hangs are as seen last."""
         await self._roster.read_tables()
         await self._read_machines_soon()
         await self._roster.catch_up()
