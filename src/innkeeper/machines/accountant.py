@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import datetime as dt
 import enum
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import structlog
 
 from innkeeper.errors import InnkeeperError
-from innkeeper.machines.asking import ask
+from innkeeper.machines.asking import GATHERED_SECONDS, ask
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import Machines
 from innkeeper.machines.usage import Usage
@@ -28,6 +29,8 @@ WATCHED_SECONDS = 1.0
 UNWATCHED_SECONDS = 10.0
 #: Whoever has asked is taken to look on for so long.
 _LOOKING_SECONDS = 60.0
+#: Whoever looks waits so long for the hosts; a list of accounts waits for one of machines too.
+_PATIENCE_SECONDS = GATHERED_SECONDS / 2
 #: Asking may take at most this part of the time: a host with many machines is asked less often.
 _MOST_OF_THE_TIME = 0.05
 
@@ -148,9 +151,11 @@ class Accountant:
         )
 
     async def look(self) -> None:
-        """Somebody looks: what they see is no older than a moment."""
+        """Somebody looks: what they see is no older than a moment, but while a host hangs."""
         self._mark_look()
-        await self._fresh(2 * WATCHED_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._fresh(2 * WATCHED_SECONDS)
 
     # Machinery
 

@@ -14,6 +14,7 @@ from typing import Final
 from innkeeper.channels.ports import GuestAgents
 from innkeeper.errors import InnkeeperError, MachineNotFound
 from innkeeper.identity.roles import Role
+from innkeeper.machines.asking import GATHERED_SECONDS
 from innkeeper.machines.command import visible_state
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import Machines, lock_of
@@ -31,6 +32,8 @@ from innkeeper.wire.states import GuestWay, RollBack
 _FRESH_SECONDS: Final = 2.0
 #: … this, and before they are answered after it.
 _STALE_SECONDS: Final = 5.0
+#: A reader waits so long for them all; a list may have other questions to them.
+_PATIENCE_SECONDS: Final = GATHERED_SECONDS / 2
 #: So many machines are listed as often as that; more of them as much less often.
 _FEW: Final = 5_000
 #: So many are taken over before others are answered.
@@ -257,11 +260,18 @@ class Board:
         if age > patience * _FRESH_SECONDS or len(self._changed) > patience * _MANY:
             looking = self._look()
             if age > patience * _STALE_SECONDS or len(self._changed) > patience * _MANY:
-                await asyncio.shield(looking)
+                await self._wait_for(looking)
         if self._changed or self._mending.locked():
             async with self._mending:
                 await self._mend()
         self._sort()
+
+    async def _wait_for(self, looking: asyncio.Task[None]) -> None:
+        """Wait for a look; while a host hangs, all are as they were seen last."""
+        was_seen = self._looked_through.issuperset(self._machines.hosts)
+        done, _ = await asyncio.wait({looking}, timeout=_PATIENCE_SECONDS if was_seen else None)
+        for look in done:
+            look.result()
 
     def _look(self) -> asyncio.Task[None]:
         """List the machines of all hosts; readers who come meanwhile share the answer."""
