@@ -480,6 +480,24 @@ async def test_a_host_that_falls_silent_while_it_is_asked_is_why_a_booking_waits
     await night.add(MachineState.RUNNING)
     await night.book_update()
     assert (await night.booking_of("web-1")).reason
+    _fall_silent_when_asked(night, monkeypatch)
+    await night.clock.advance(10)
+    assert (await night.booking_of("web-1")).reason == Why.NO_HOST
+
+
+async def test_a_booking_whose_host_falls_silent_while_it_is_asked_is_in_the_plan(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As is each whose machine goes to another host meanwhile."""
+    await night.add(MachineState.RUNNING)
+    await night.book_update()
+    _fall_silent_when_asked(night, monkeypatch)
+    (entry,) = (await night.trigger.tonight()).entries
+    assert (entry.machine, entry.reason) == ("web-1", Why.NO_HOST)
+
+
+def _fall_silent_when_asked(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the host silent from the next question about its memory on."""
 
     async def silent() -> Sequence[Machine]:
         raise HypervisorError("It does not answer.", code=ErrorCode.ERROR_ONLY_IF_CONNECTED)
@@ -490,8 +508,6 @@ async def test_a_host_that_falls_silent_while_it_is_asked_is_why_a_booking_waits
         return 0
 
     monkeypatch.setattr(night.host.information, "memory_free_mib", asked)
-    await night.clock.advance(10)
-    assert (await night.booking_of("web-1")).reason == Why.NO_HOST
 
 
 async def test_a_host_that_hangs_holds_up_no_plan(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:

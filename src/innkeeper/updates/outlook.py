@@ -68,10 +68,25 @@ class Lookout:
 
     async def look(self, hosts: Iterable[str], now: dt.datetime, skips: Mapping[Key, int]) -> Outlook:
         """What is known of these hosts now; ``skips`` says how often each booking was passed over."""
-        names = tuple(hosts)
+        return self._outlook(await self._carriers(hosts), now, skips)
+
+    async def look_everywhere(self, now: dt.datetime, skips: Mapping[Key, int]) -> Outlook:
+        """The same of all hosts: none is left out to which a machine goes while others are asked."""
+        asked: dict[str, Host | None] = {}
+        while unasked := set(self._roster.hosts).difference(asked):
+            asked |= await self._carriers(unasked)
+        return self._outlook(asked, now, skips)
+
+    async def _carriers(self, hosts: Iterable[str]) -> dict[str, Host | None]:
+        names = sorted(hosts)
         free = await asyncio.gather(*(self.carrier(name, _SECONDS) for name in names))
-        runs = {machine: (host, hold) for host in names for machine, hold in self._roster.runs(host)}
-        bookings = {(b.of, b.identifier): b for host in names for b in self._roster.booked(host)}
+        return dict(zip(names, free, strict=True))
+
+    def _outlook(
+        self, free: Mapping[str, Host | None], now: dt.datetime, skips: Mapping[Key, int]
+    ) -> Outlook:
+        runs = {machine: (host, hold) for host in free for machine, hold in self._roster.runs(host)}
+        bookings = {(b.of, b.identifier): b for host in free for b in self._roster.booked(host)}
         return Outlook(
             now=now,
             bookings=bookings,
@@ -80,7 +95,7 @@ class Lookout:
                 for key, booking in bookings.items()
                 if booking.is_waiting
             ],
-            hosts=[host for host in free if host is not None],
+            hosts=[host for host in free.values() if host is not None],
             in_flight=[self._in_flight(machine, *run) for machine, run in runs.items()],
             runs={
                 machine: (hold, self._roster.booking_of(machine, hold)) for machine, (_, hold) in runs.items()

@@ -142,7 +142,7 @@ class TriggerAgent:
         await self._roster.read_tables()
         await self._read_machines_soon()
         await self._roster.catch_up()
-        outlook = await self._lookout.look(self._roster.hosts, self._clock.now(), self._all_skips())
+        outlook = await self._lookout.look_everywhere(self._clock.now(), self._all_skips())
         until = outlook.now + NIGHT
         entries = [_under_way(outlook, run) for run in outlook.in_flight]
         entries += [self._put_off(outlook, placement) for placement in await outlook.plan(until)]
