@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import h11
+import httpx
 import pytest
 
 from innkeeper.server.http.connections import Connection
@@ -57,7 +59,7 @@ def test_a_long_list_comes_whole_however_slowly_it_is_read(tmp_path: Path) -> No
         opened.callback(inn.end)
         inn.start()
         http = opened.enter_context(inn.http())
-        wanted = http.get("/v1/machines").content
+        wanted = _settled(http)
         assert len(wanted) > 512 * 1024
         with _asking(inn.socket) as slow:
             assert slow.recv(1000)
@@ -68,6 +70,16 @@ def test_a_long_list_comes_whole_however_slowly_it_is_read(tmp_path: Path) -> No
             while wanted[-100:] not in got:
                 got += slow.recv(10_000)
     assert got.partition(b"\r\n\r\n")[2] == wanted
+
+
+def _settled(http: httpx.Client) -> bytes:
+    """The list, as soon as all machines have been looked at: it changes with each of them."""
+    deadline, seen = time.monotonic() + 60, b""
+    while (now := http.get("/v1/machines").content) != seen:
+        assert time.monotonic() < deadline
+        seen = now
+        time.sleep(2)
+    return seen
 
 
 def _asking(door: Path) -> socket.socket:
