@@ -12,7 +12,7 @@ import pytest
 from innkeeper.machines.guest.bundle import BUNDLE_NAME, agent_bundle
 from tests.agent.managed import PacmanGuest, RpmGuest, Workshop
 from tests.agent.rig import Guest, Host, guest_of, host_of
-from tests.kits.rig import SHELLS
+from tests.kits.rig import SHELLS, KitHost
 
 #: Who does the work of an update, one promise for all; these shells are those of the managers' distributions.
 WORKERS = ("agent", "busybox", "bash")
@@ -37,6 +37,16 @@ def guest(bundle: Path) -> Iterator[Guest]:
 @pytest.fixture
 async def host(guest: Guest) -> AsyncIterator[Host]:
     """The host of that guest."""
+    async with host_of(guest) as host:
+        yield host
+
+
+@pytest.fixture(params=["agent", "busybox"])
+async def any_host(guest: Guest, request: pytest.FixtureRequest) -> AsyncIterator[Host | KitHost]:
+    """The host of that guest, which asks its agent, or a kit: one promise for both."""
+    if request.param in SHELLS:
+        yield KitHost(guest, request.param)
+        return
     async with host_of(guest) as host:
         yield host
 

@@ -6,13 +6,13 @@ is not met, a pinned package, a lock, and no repository at all.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 
 from innkeeper.channels.ports import AgentTask, PackageChange, UpdateStatus
-from tests.agent.rig import Guest, Host, ended, host_of
-from tests.kits.rig import SHELLS, KitHost
+from tests.agent.rig import Guest, Host, ended
+from tests.kits.rig import KitHost
 
 APK = r"""
 echo "$*" >> "$ROOT/asked"
@@ -58,16 +58,6 @@ UNMET = (
 )
 NAMES = ("UPDATE_SAYS", "OLDER", "REFUSES", "LOCKED", "PLAN", "SAYS", "DOWNLOAD_SAYS", "GROWTH")
 CHANGED = (PackageChange(name="shop", old_version="1-r0", new_version="2-r0"),)
-
-
-@pytest.fixture(params=["agent", "busybox"])
-async def any_host(guest: Guest, request: pytest.FixtureRequest) -> AsyncIterator[Host | KitHost]:
-    """The host of that guest, which asks its agent, or a kit: one promise for both."""
-    if request.param in SHELLS:
-        yield KitHost(guest, request.param)
-        return
-    async with host_of(guest) as host:
-        yield host
 
 
 async def update(
@@ -139,6 +129,13 @@ async def test_what_is_a_failure(
     task = await update(guest, any_host, environment)
     assert (task.status, task.unchanged) == (UpdateStatus.FAILED, unchanged), task.text
     assert text in task.text
+
+
+async def test_what_a_failed_download_has_brought_is_removed(guest: Guest, any_host: Host | KitHost) -> None:
+    """It came before any undo point, and would stay on the guest's disk."""
+    says = {"DOWNLOAD_SAYS": "ERROR: shop-2-r0: No space left on device\\n"}
+    assert (await update(guest, any_host, says)).status is UpdateStatus.FAILED
+    assert not (guest.root / "var/cache/innkeeper/apk").exists()
 
 
 async def test_only_what_is_installed_is_named_to_apk(guest: Guest, any_host: Host | KitHost) -> None:

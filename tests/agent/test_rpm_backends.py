@@ -6,13 +6,11 @@ zypper do is in ``test_rpm_guests``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from innkeeper.channels.ports import AgentTask, PackageChange, UpdateStatus
-from tests.agent.rig import Guest, Host, appears, ended, host_of
-from tests.kits.rig import SHELLS, KitHost
+from tests.agent.rig import Guest, Host, appears, ended
+from tests.kits.rig import KitHost
 
 RPM = r"""
 if [ "$1" = -qa ]; then
@@ -92,16 +90,6 @@ def prepare(guest: Guest, name: str, program: str, **environment: str) -> None:
     guest.environment.update(ROOT=str(guest.root), CODE="0", AGAIN="0", MORE="", SAYS="", LOCKED="")
     guest.environment.update(REFUSES="", FAILS="", LOCKS="")
     guest.environment.update(environment)
-
-
-@pytest.fixture(params=["agent", "busybox"])
-async def any_host(guest: Guest, request: pytest.FixtureRequest) -> AsyncIterator[Host | KitHost]:
-    """The host of that guest, which asks its agent, or a kit: one promise for both."""
-    if request.param in SHELLS:
-        yield KitHost(guest, request.param)
-        return
-    async with host_of(guest) as host:
-        yield host
 
 
 async def update(guest: Guest, host: Host | KitHost, context: bytes = b"") -> AgentTask:

@@ -72,7 +72,12 @@ class Apk(Stepped):
         # A name alone would be the version that is installed.
         names = [f"{name}={new}" for name, _, new in planned if new]
         argv = self._apk("cache", "download", *names)
-        _expect_good(_forced(lambda words: self._run(words, may_stop=True), argv), "The download")
+        try:
+            _expect_good(_forced(lambda words: self._run(words, may_stop=True), argv), "The download")
+        except BaseException:
+            # What came would fill the guest's disk for good.
+            shutil.rmtree(self._cache, ignore_errors=True)
+            raise
         return planned
 
     def _apply(self, packages: List[str]) -> None:

@@ -85,6 +85,8 @@ apk_download() {
     apk_cache
     # A name alone would be the version that is installed.
     apk_forced run_stoppable apk cache download $(awk -F '\t' '$3 != "" { print $1 "=" $3 }' "$T/planned") $APK_CACHE
+    # What came would fill the guest's disk for good.
+    [ "$CODE" = 0 ] || rm -rf "$R/var/cache/innkeeper/apk"
     apk_expect "The download"
 }
 
