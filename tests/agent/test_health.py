@@ -214,6 +214,7 @@ def test_sockets_and_timers_of_users_who_linger_are_told_by_their_managers_notes
         "timers.target.wants/a.timer",
         "timers.target.wants/b.timer",
         "sockets.target.wants/c.socket",
+        "graphical-session.target.wants/of-a-desktop.timer",
     ):
         write(tmp_path, f"etc/systemd/user/{name}", "")
     assert user_units(Places(str(tmp_path))) == []

@@ -151,6 +151,7 @@ async def test_a_kit_says_of_users_who_linger_what_its_agent_says(guest: Path, s
         "etc/systemd/user/default.target.wants/bot.service",
         "etc/systemd/user/sockets.target.wants/c.socket",
         "etc/systemd/user/timers.target.wants/a.timer",
+        "etc/systemd/user/graphical-session.target.wants/of-a-desktop.service",
         "run/user/0/systemd/units/invocation:a.timer",
     ):
         (guest / path).parent.mkdir(parents=True, exist_ok=True)
@@ -168,6 +169,7 @@ async def test_a_kit_says_of_users_who_linger_what_its_agent_says(guest: Path, s
     assert report.details.units == told.details.units
     assert report.details.units["user@0.service/bot.service"].restarts == 9
     assert report.details.units["user@0.service/a.timer"].active == "active"
+    assert "user@0.service/of-a-desktop.service" not in report.details.units
     assert report.details.unit_files == told.details.unit_files
     assert report.details.failed_lately == told.details.failed_lately
     assert report.details.failed_lately == {"odd\\x2d.service", "user@0.service/bot.service"}

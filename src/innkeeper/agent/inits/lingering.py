@@ -50,7 +50,8 @@ def _users(places: Places) -> Iterator[Tuple[int, str]]:
 def _enabled(places: Places, home: str) -> Iterator[str]:
     for directory in (places.under(home.lstrip("/") + "/.config/systemd/user"), *map(places.under, _FOR_ALL)):
         for name in _names(directory):
-            if name.endswith(".wants"):
+            # A desktop's end with its user's session, as with a reboot.
+            if name.endswith(".wants") and not name.startswith("graphical-session"):
                 yield from _names(f"{directory}/{name}")
 
 

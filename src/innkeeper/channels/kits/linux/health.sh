@@ -177,6 +177,8 @@ units_of_users() {
         awk -F : -v name="$_user" '$1 == name { print $3 "\t" $6; exit }' "$R/etc/passwd" | while IFS="$TAB" read -r _uid _home; do
             for _wants in "$R$_home/.config/systemd/user"/*.wants/* "$R/etc/systemd/user"/*.wants/* "$R/usr/lib/systemd/user"/*.wants/* "$R/lib/systemd/user"/*.wants/*; do
                 [ -e "$_wants" ] || [ -h "$_wants" ] || continue
+                # A desktop's end with its user's session, as with a reboot.
+                case $_wants in */graphical-session*.wants/*) continue ;; esac
                 printf '%s\n' "${_wants##*/}"
             done | sort -u | while IFS= read -r _name; do
                 unit_of_user "$_name"

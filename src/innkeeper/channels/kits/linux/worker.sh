@@ -93,6 +93,7 @@ be_quiet() {
     while [ "$(now_s)" -lt $_until ]; do
         _running=$(active_of service | tr '\n' ' ')
         [ -n "$_running" ] || break
+        must_stop && fail "It was stopped at the host's request."
         say "Waiting for $_running"
         sleep 2
     done
